@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -15,6 +16,7 @@ from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.optional import OptionalInput
 from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
@@ -62,14 +64,14 @@ def no_fencing() -> Iterator[None]:
     def wire_without_word(self: Inputs, pipe: int, incarnation: int) -> None:
         wire(self, pipe, 0)
 
-    async def on_message(self: Coordinator, job: int, incarnation: int, message: Any, payload: bytes) -> None:
-        await original(self, job, self.incarnation(job), message, payload)
+    async def take(self: Coordinator, event: Any) -> None:
+        await original(self, replace(event, incarnation=self.incarnation(event.job)) if isinstance(event, JobMessage) else event)
 
-    original = Coordinator._on_message
+    original = Coordinator.take
     with (
         _replace(Receiver, open=open_any, current=lambda self, incarnation, generation: self.mark is not None),
         _replace(Inputs, wire=wire_without_word),
-        _replace(Coordinator, _on_message=on_message),
+        _replace(Coordinator, take=take),
     ):
         yield
 

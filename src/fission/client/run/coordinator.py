@@ -17,7 +17,7 @@ from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.client.reports.job_reports import JobReports
 from fission.client.reports.summary import JobSummary
 from fission.client.run.inbox import Inbox
-from fission.client.run.job_ends import JobEnds
+from fission.client.run.job_events import JobEvents
 from fission.client.run.jobs.bundles import Addresses, Bundles
 from fission.client.run.jobs.counters import Counters, restarted_pipes
 from fission.client.run.jobs.job_channel import JobChannel
@@ -52,22 +52,9 @@ from fission.ports import (
 )
 from fission.protocol import supervision
 from fission.protocol.link_messages import JobMessage
-from fission.protocol.messages.client_to_job import AcknowledgeEnd, ClientToJob, CloseOutput, ReachClient, ResetGeneration
+from fission.protocol.messages.client_to_job import ClientToJob, CloseOutput, ReachClient, ResetGeneration
 from fission.protocol.messages.client_to_viewer import JobStandstill
-from fission.protocol.messages.job_to_client import (
-    BlocksReplayed,
-    CountsReport,
-    JobHello,
-    JobToClient,
-    JobWarning,
-    LinesTaken,
-    RetainValue,
-    SaveSnapshot,
-    SnapshotNeeded,
-    SnapshotStable,
-    WorkDone,
-)
-from fission.protocol.supervision import JobReady, JobState, NodeLost, NodeUp, Replayed, Supervisor
+from fission.protocol.supervision import JobState, NodeLost, NodeUp, Supervisor
 
 log = logging.getLogger("fission.client")
 
@@ -135,7 +122,6 @@ class Coordinator:
         self.engine = engine
         self.observer = observer
         self._addresses = addresses
-        self._on_console = on_console
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
         warn = lambda text: self.observer.warning(text)  # noqa: E731
         self.known_nodes = Nodes(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
@@ -144,7 +130,7 @@ class Coordinator:
         self.supervisor = Supervisor(
             plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
-        self._lines = JobChannel(network, self.supervisor, transport, addresses)
+        self._channel = JobChannel(network, self.supervisor, transport, addresses)
         self.processes = JobProcesses(self.incarnation)
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
         self._inbox = Inbox(engine, transport, self.incarnation)
@@ -158,17 +144,21 @@ class Coordinator:
         self.counters = Counters(self._names, restarted_pipes(network, plans), resumed=history is not None)
         self.jobs = self.counters.jobs
         self._launcher = Launcher(
-            network, engine, self.supervisor, self._lines, self._checkpoints, self.processes, self._stalled_jobs, on_console, clock
+            network, engine, self.supervisor, self._channel, self._checkpoints, self.processes, self._stalled_jobs, on_console, clock
         )
-        self._job_ends = JobEnds(
+        self._job_events = JobEvents(
             self._names,
             self.supervisor,
             self.known_nodes,
-            self._lines,
+            self._channel,
             self.counters,
             self.processes,
             self._stalled_jobs,
             self._reports,
+            self._checkpoints,
+            engine,
+            self._log,
+            on_console,
             clock,
         )
         self.result: tuple[int, str, str] | None = None
@@ -176,7 +166,7 @@ class Coordinator:
         self.all_started = asyncio.Event()
         self.on_launch: Callable[[int], None] = lambda job: None
         self._resuming = Resuming(history)
-        self._resuming.restore(self.supervisor, addresses, self._lines, self.jobs)
+        self._resuming.restore(self.supervisor, addresses, self._channel, self.jobs)
 
     def _report(self, kind: str, text: str) -> None:
         (self.observer.warning if kind == "warning" else self.observer.notice)(text)
@@ -188,9 +178,9 @@ class Coordinator:
     async def _start(self) -> None:
         """Launch the jobs that should run and do not, now that the nodes are up."""
         missing = []
-        for job, incarnation, how in self._resuming.found(self.supervisor, self._lines):
+        for job, incarnation, how in self._resuming.found(self.supervisor, self._channel):
             if how is Found.FINISHED:
-                self._lines.send_ends(job)
+                self._channel.send_ends(job)
             elif how is Found.RUNNING:
                 self.processes.started(job, incarnation, self.supervisor.newest(job)[1])
                 self._stalled_jobs.progress.started(job, self._clock())
@@ -198,7 +188,7 @@ class Coordinator:
                 # the earlier client may have had another address
                 self.command(job, ReachClient(address=self._addresses.client_for(self.supervisor.newest(job)[1])))
             elif how is Found.ENDED:
-                await self._supervise(self._job_ends.died_early(job, incarnation))
+                await self._supervise(self._job_events.died_early(job, incarnation))
             else:
                 missing.append(job)
         self.supervisor.see(self.known_nodes.view())
@@ -301,9 +291,11 @@ class Coordinator:
             for line in event.lines:
                 self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
         elif isinstance(event, JobMessage):
-            await self._on_message(event.job, event.incarnation, event.message, event.payload)
+            result = await self._job_events.message(event, self.observer)
+            if result is not None:
+                await self._supervise(result)
         elif isinstance(event, JobExited):
-            end = self._job_ends.exited(event, stopping=self.stopping, observer=self.observer)
+            end = self._job_events.exited(event, stopping=self.stopping, observer=self.observer)
             if end is not None:
                 await self._supervise(end)
         elif isinstance(event, NodePulse):
@@ -347,9 +339,9 @@ class Coordinator:
     async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
         for change in changes:
             if isinstance(change, NodeLost):
-                there = [job for job in self._lines.ends if self.supervisor.alive(job) and self.supervisor.newest(job)[1] == change.node]
+                there = [job for job in self._channel.ends if self.supervisor.alive(job) and self.supervisor.newest(job)[1] == change.node]
                 for job in there:
-                    await self._supervise(self._job_ends.died_early(job, self.supervisor.newest(job)[0]))
+                    await self._supervise(self._job_events.died_early(job, self.supervisor.newest(job)[0]))
                 await self.engine.lost(NodeName(change.node))
             await self._supervise(change)
         if self._gathering.may_start():
@@ -361,52 +353,6 @@ class Coordinator:
     def _absences(self, missing: Sequence[str]) -> dict[str, str]:
         """Return each missing node with what to do about it."""
         return {name: self.engine.absence(NodeName(name)) for name in missing}
-
-    async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
-        if isinstance(message, CountsReport | WorkDone):
-            self.counters.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
-        if incarnation != self.supervisor.newest(job)[0]:
-            return  # fenced: its job has a newer incarnation
-        match message:
-            case CountsReport():
-                self._stalled_jobs.heard(job, message)
-            case JobHello():
-                await self._on_hello(job, incarnation, message)
-            case BlocksReplayed():
-                if message.incarnation > 1:  # the first incarnation was not there yet, so its blocks are no replay
-                    self.counters.replayed(job, message.pipe, message.blocks)
-                await self._supervise(Replayed(job=message.job, incarnation=message.incarnation, blocks=message.blocks))
-            case WorkDone():
-                self._on_work_done(job, incarnation, message)
-            case LinesTaken():
-                self._on_console("typed", job, message.lines)
-            case JobWarning():
-                self._reports.warning(job, message, self.observer)
-            case SnapshotNeeded():
-                name = f"{message.generation}.{message.block}"
-                pieces = self._checkpoints.pieces(job, message.generation, message.block)
-                await self.engine.bring(job, incarnation, NodeName(self.supervisor.newest(job)[1]), name, pieces)
-            case SaveSnapshot() | SnapshotStable() | RetainValue():
-                self._checkpoints.take(job, message, payload)
-            case _:
-                log.warning("dropped a %s from %s: nothing handles it", type(message).__name__, self._names.get(job))
-
-    async def _on_hello(self, job: int, incarnation: int, hello: JobHello) -> None:
-        now = self._clock()
-        self._log.write({"what": "Hello", "job": job, "incarnation": incarnation, "process": hello.process, "addresses": hello.addresses})
-        self._lines.said_hello(job, incarnation, hello.addresses)
-        self.processes.said_hello(job, incarnation, hello.process)
-        self._stalled_jobs.progress.ready(job, now)
-        self._reports.failures.ready(job, now)
-        await self._supervise(JobReady(job=job, incarnation=incarnation))
-
-    def _on_work_done(self, job: int, incarnation: int, message: WorkDone) -> None:
-        if not self.supervisor.alive(job):
-            return  # given up with its node and waiting for a place: its next incarnation ends by itself
-        # all its work is done and released, so nothing that happens to its process from here on is a failure
-        self._lines.ends[job] = {pipe: (incarnation, *last) for pipe, last in message.ends.items()}
-        self._log.write({"what": "Ended", "job": job, "ends": self._lines.ends[job]})
-        self._log.sync(lambda: self.command(job, AcknowledgeEnd()))
 
     # instructions
 
@@ -426,7 +372,7 @@ class Coordinator:
             if isinstance(instruction, supervision.Launch):
                 await self._launch(instruction)
             elif isinstance(instruction, supervision.Wire):
-                self._lines.wire(instruction)
+                self._channel.wire(instruction)
             elif isinstance(instruction, supervision.Close):
                 self.command(instruction.job, CloseOutput(pipe=instruction.pipe))
             elif isinstance(instruction, supervision.Reset):
@@ -460,7 +406,7 @@ class Coordinator:
 
     def command(self, job: int, message: ClientToJob) -> None:
         """Send a message to the newest incarnation of a job, at once or when it has started."""
-        self._lines.command(job, message)
+        self._channel.command(job, message)
 
     def _decide(self, exit_code: int, reason: str, error: str) -> None:
         if self.result is None:
