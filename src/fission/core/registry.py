@@ -187,7 +187,7 @@ def collecting_copy() -> Iterator[Registry]:
 
 
 class _View(MutableMapping[K, V]):
-    """One of the dicts of whichever registry is current at the time of access."""
+    """One of the dicts of the registry that is current at the time of access."""
 
     def __init__(self, look: Callable[[Registry], dict[K, V]]) -> None:
         self._look = look

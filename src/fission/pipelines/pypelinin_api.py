@@ -62,7 +62,7 @@ class PypelininApi:
     """See the module. For one thread; ``now`` is in monotonic seconds."""
 
     def __init__(self, state: RouterState, queue: PullQueue, wall: Callable[[], float], logger: logging.Logger) -> None:
-        """Serve no one yet.
+        """Prepare; no client is served yet.
 
         Args:
             state: of the Router.

@@ -66,7 +66,7 @@ class Router:
                 ``router-PORT.sqlite`` in the current folder.
             scheduler_port: port of the Dask scheduler; 0: any free port.
             keys: folder of `fission keys`: encrypts, and admits only peers with the same keys;
-                None: no encryption, and everyone is admitted.
+                None: no encryption; every peer is admitted.
 
         Raises:
             DaemonError: an argument is malformed, or the keys cannot be used.

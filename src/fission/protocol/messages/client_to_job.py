@@ -87,7 +87,7 @@ class AcknowledgeEnd(Message, frozen=True, tag="acknowledge_end"):
 
 
 class ResetGeneration(Message, frozen=True, tag="reset_generation"):
-    """A source begins again from its start: number the blocks anew.
+    """A source begins again from its start: number the blocks from 1 again.
 
     Attributes:
         generation: the new one.

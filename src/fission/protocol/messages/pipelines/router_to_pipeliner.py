@@ -92,7 +92,7 @@ class ExchangeAnswer(RouterReply, frozen=True, tag="ok"):
 
 
 class UnknownPipeliner(RouterReply, frozen=True, tag="unknown pipeliner"):
-    """The Router has no such Pipeliner (any longer): it must start over with a new id."""
+    """The Router does not, or no longer, know this Pipeliner: it must start over with a new id."""
 
 
 class Farewell(RouterReply, frozen=True, tag="ok"):
