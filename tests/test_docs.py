@@ -59,7 +59,7 @@ def test_every_setting_is_described_with_its_default() -> None:
             assert (stated, type(stated) is bool) == (setting.default, type(setting.default) is bool), f"{setting.name}: {default}"
 
 
-def test_simulate_looks_at_what_the_page_says() -> None:
+def test_simulate_checks_what_the_page_says() -> None:
     described = rows("docs/config.md")
     unseen = {name for name in SETTINGS if described[name][-1] == "does not look at it"}
     assert unseen == {setting.name for setting in SETTINGS.values() if setting.remote}

@@ -42,7 +42,7 @@ TABLE: Table = {
 }
 
 
-def test_the_page_is_what_the_tables_give() -> None:
+def test_the_page_is_drawn_from_the_tables() -> None:
     redraw = "the tables have changed: .venv/bin/python -m scripts.draw_machines"
     assert PAGE.read_text(encoding="utf-8") == page(), redraw
     assert main(["--check"]) == 0
@@ -65,7 +65,7 @@ def test_one_arrow_for_all_events_between_two_states() -> None:
     ]
 
 
-def test_a_thing_may_begin_with_an_event() -> None:
+def test_a_machine_may_begin_with_an_event() -> None:
     assert mermaid({(None, Call): State.ASLEEP, (State.ASLEEP, Light): State.ASLEEP}).splitlines()[1:] == [
         "    [*] --> ASLEEP : Call",
         "    ASLEEP --> ASLEEP : Light",
@@ -80,7 +80,7 @@ def test_states_and_events_are_explained_by_their_own_words() -> None:
     assert "\n| Call | The neighbour calls, `loudly`. |\n| Light | The sun rises. |\n| Fox |" in text
 
 
-def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_differs_is_found_and_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "docs" / "machines.md"
     monkeypatch.setattr(draw_machines, "PAGE", target)
     assert main(["--check"]) == 1

@@ -67,7 +67,7 @@ def test_there_are_modules() -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_module_imports_and_all_is_what_exists(name: str) -> None:
+def test_modules_can_be_imported_and_all_lists_existing_names(name: str) -> None:
     module = importlib.import_module(name)
     names = getattr(module, "__all__", None)
     if names is None:
@@ -86,7 +86,7 @@ def in_order(name: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_public_things_have_docstrings(name: str) -> None:
+def test_public_names_have_docstrings(name: str) -> None:
     undocumented = list(without_docstring(importlib.import_module(name)))
     assert not undocumented, "without a docstring: " + ", ".join(undocumented)
 
@@ -105,7 +105,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("name", sorted({*MODULES} - {*PUBLIC, *EARLIER_NAMES}))
-def test_what_is_not_public_says_so(name: str) -> None:
+def test_private_modules_are_marked(name: str) -> None:
     parts = name.split(".")
     headers = [str(importlib.import_module(".".join(parts[:length])).__doc__) for length in range(2, len(parts) + 1)]
     said = [bool(re.search(r"\b(Internal: may|modules are internal)", header)) for header in headers]

@@ -33,7 +33,7 @@ def install(folder: Path, *names: str, root: bool = True, apt: bool = True, pack
     return done.stderr, calls.read_text() if calls.exists() else ""
 
 
-def test_installs_what_is_missing(tmp_path: Path) -> None:
+def test_missing_packages_are_installed(tmp_path: Path) -> None:
     said, calls = install(tmp_path)
     assert said.startswith("installing Debian packages: spoon fork\n")
     assert calls == "update -qq\ninstall -y -qq --no-install-recommends spoon fork\n"
@@ -48,7 +48,7 @@ def test_nothing_missing_is_quiet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("root", "apt", "advice"), [(False, True, "as root: apt-get install spoon fork"), (True, False, "no apt-get")])
-def test_says_what_it_cannot_install(tmp_path: Path, root: bool, apt: bool, advice: str) -> None:
+def test_packages_that_cannot_be_installed_are_named(tmp_path: Path, root: bool, apt: bool, advice: str) -> None:
     said, calls = install(tmp_path, root=root, apt=apt)
     assert advice in said
     assert "spoon fork" in said

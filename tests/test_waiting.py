@@ -38,7 +38,7 @@ echo = pytest.mark.parametrize("fake", [ECHO], indirect=True)
 waits = pytest.mark.parametrize("fake", [WAITS], indirect=True)
 
 
-def test_eventually_returns_the_answer_and_names_what_did_not_come() -> None:
+def test_eventually_returns_the_result_or_names_what_was_awaited() -> None:
     event = threading.Event()
     threading.Timer(0.05, event.set).start()
     assert eventually(event.is_set, 5, "the timer") is True

@@ -139,7 +139,7 @@ def test_a_stranger_is_refused_and_the_log_says_so(side: Callable[..., Side], wh
     assert len(here.warnings) <= len(froms)
 
 
-def test_a_public_key_without_its_secret_one_is_of_no_use(side: Callable[..., Side]) -> None:
+def test_a_public_key_without_its_secret_one_is_useless(side: Callable[..., Side]) -> None:
     here, stranger = side(OURS), side(NEARLY)
     receiver, address = here.hear()
     stranger.say(address, b"let me in")
@@ -148,7 +148,7 @@ def test_a_public_key_without_its_secret_one_is_of_no_use(side: Callable[..., Si
 
 
 @pytest.mark.parametrize("keys", [None, OTHERS])
-def test_nothing_is_said_to_a_stranger(side: Callable[..., Side], keys: Pair | None) -> None:
+def test_strangers_get_no_answer(side: Callable[..., Side], keys: Pair | None) -> None:
     here, stranger = side(OURS), side(keys)
     receiver, address = stranger.hear()
     monitored = here.socket(zmq.PUSH)
@@ -175,7 +175,7 @@ def test_noise_does_no_harm(side: Callable[..., Side], noise: bytes) -> None:
     assert received(receiver, 0) is None
 
 
-def test_one_warning_for_an_address_that_tries_on_and_on(side: Callable[..., Side]) -> None:
+def test_one_warning_for_an_address_that_keeps_trying(side: Callable[..., Side]) -> None:
     here, stranger = side(OURS), side(OTHERS)
     _, address = here.hear()
     assert here.guard is not None

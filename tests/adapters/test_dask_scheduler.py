@@ -91,7 +91,7 @@ def test_wrong_answers_are_refusals(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arrived", [False, True])
-def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> None:
+def test_a_worker_that_leaves_before_it_answers(tmp_path: Path, arrived: bool) -> None:
     """This holds even if the scheduler receives the order after the worker has gone: Dask would keep it for ever."""
 
     async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
@@ -108,7 +108,7 @@ def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> 
     with_worker(tmp_path, scenario)
 
 
-def test_an_archive_that_was_on_its_way_is_sent_again(tmp_path: Path) -> None:
+def test_an_archive_in_transit_is_sent_again(tmp_path: Path) -> None:
     """All that wait for it get the error of the broken connection; the node is not blamed."""
 
     async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:

@@ -102,7 +102,7 @@ CONFIG = {
 }
 
 
-def test_too_few_for_a_network_is_said_and_refused(fission: CommandLine, few: int) -> None:
+def test_too_few_descriptors_for_a_network_are_reported_and_refused(fission: CommandLine, few: int) -> None:
     """`check` warns, `simulate` starts nothing; with the limit that they name it runs."""
     fission.project(CONFIG)
     limited = lambda limit, *words: subprocess.run(  # noqa: E731
@@ -135,7 +135,7 @@ def test_the_least_limit_is_enough(fission: CommandLine) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_reserve_takes_what_there_is() -> None:
+def test_a_reserve_takes_the_available_descriptors() -> None:
     reserve = Reserve(3)
     assert len(reserve._held) == 3
     reserve.release()

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> FileCheckpoints:
     return FileCheckpoints(tmp_path / "not/there/yet")
 
 
-def test_an_empty_store_has_nothing_and_makes_nothing(store: FileCheckpoints, tmp_path: Path) -> None:
+def test_an_empty_store_creates_no_files(store: FileCheckpoints, tmp_path: Path) -> None:
     assert store.load(1) == []
     store.prune(1, 0, 5)
     assert list(tmp_path.iterdir()) == []
@@ -61,7 +61,7 @@ def test_another_store_in_the_same_folder_finds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("nth", range(1, 5))
-def test_a_failure_while_it_is_written_leaves_what_was_there(store: FileCheckpoints, nth: int) -> None:
+def test_a_failure_while_it_is_written_leaves_the_old_content(store: FileCheckpoints, nth: int) -> None:
     store.put(1, 0, 5, b"whole")
     with durable.interpose(FailNth(nth, errno.ENOSPC)), pytest.raises(OSError, match="No space left"):
         store.put(1, 0, 6, b"half")

@@ -80,7 +80,7 @@ def test_a_part_of_a_block_is_not_handed_on(arena: MakeArena) -> None:
         assert middle.taken(part) is None
 
 
-def test_what_others_call_their_base_is_not_believed(arena: MakeArena) -> None:
+def test_an_attribute_named_base_is_not_trusted(arena: MakeArena) -> None:
     class Own(bytearray):
         base: Any = None
 
@@ -148,7 +148,7 @@ def test_a_released_block_is_gone_for_the_next_job_too(arena: MakeArena) -> None
         Views(1).get(on)
 
 
-def test_ways_of_different_length_do_not_end_each_other(arena: MakeArena, prefix: str) -> None:
+def test_paths_of_different_length_do_not_end_each_other(arena: MakeArena, prefix: str) -> None:
     """The newer incarnation of a producer, met on one path, does not hide blocks of its older one on another path."""
     older, newer, middle, last = arena(downstream=1), arena(downstream=1, incarnation=2), Views(1), Views(1)
     on = handed_on(middle, middle.get(put(older, b"o" * PAGE)))

@@ -45,7 +45,7 @@ def open_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("open_umask")
-def test_only_the_owner_can_read_what_is_made(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_new_files(tmp_path: Path) -> None:
     place = tmp_path / "keys"
     place.mkdir(mode=0o777)
     made = make_keys(place)
@@ -54,7 +54,7 @@ def test_only_the_owner_can_read_what_is_made(tmp_path: Path) -> None:
     assert made == load_keys(place)
 
 
-def test_the_keys_are_what_they_are_for(folder: Path) -> None:
+def test_new_keys_belong_together_and_are_not_shown(folder: Path) -> None:
     made = load_keys(folder)
     assert zmq.curve_public(made.secret) == made.public
     assert len(made.pulse) == 32
@@ -89,12 +89,12 @@ def test_keys_are_not_replaced_by_mistake(folder: Path) -> None:
     assert not [name for name in NAMES if (folder / name).read_bytes() == before[name]]
 
 
-def test_renew_makes_the_first_ones_too(tmp_path: Path) -> None:
+def test_renew_also_makes_the_first_keys(tmp_path: Path) -> None:
     assert make_keys(tmp_path / "keys", renew=True) == load_keys(tmp_path / "keys")
 
 
 @pytest.mark.parametrize("renew", [False, True])
-def test_a_full_disk_leaves_what_was_there(folder: Path, monkeypatch: pytest.MonkeyPatch, renew: bool) -> None:
+def test_a_full_disk_leaves_the_old_content(folder: Path, monkeypatch: pytest.MonkeyPatch, renew: bool) -> None:
     place = folder if renew else folder.parent / "fresh"
     before = load_keys(folder)
     calls = iter(range(100))

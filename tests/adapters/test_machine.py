@@ -141,7 +141,7 @@ def test_a_folder_that_is_not_there_yet(machine: Machine) -> None:
     assert means.load().disk == 10 * GIB
 
 
-def test_what_cannot_be_asked(means: Means, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_the_system_does_not_report(means: Means, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: object) -> None:
         raise PermissionError
 

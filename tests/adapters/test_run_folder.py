@@ -31,7 +31,7 @@ def test_a_socket_with_the_longest_name_fits(tmp_path: Path, monkeypatch: pytest
         folder.rmdir()
 
 
-def test_nowhere_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_has_a_short_enough_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * 80)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))

@@ -93,7 +93,7 @@ def test_a_buffer_in_a_value_is_a_view_too(arena: MakeArena) -> None:
     assert value[0] == ord("a")
 
 
-def test_no_resource_tracker_takes_part(prefix: str) -> None:
+def test_no_resource_tracker_is_started(prefix: str) -> None:
     code = (
         "import sys\n"
         "from fission.adapters.shared_memory.arena import Arena\n"
@@ -157,7 +157,7 @@ def test_the_system_is_not_asked_at_every_put(arena: MakeArena, prefix: str, mon
     put(one, b"x" * 2 * PAGE)
 
 
-def test_a_name_that_is_taken_gives_the_slow_way(arena: MakeArena, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_is_taken_gives_the_slow_path(arena: MakeArena, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
     Path(FOLDER, f"{prefix}-1.1-0").write_bytes(b"another program's")
     assert arena().put(b"x") is None
     assert "File exists" in caplog.text

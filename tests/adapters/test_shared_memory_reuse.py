@@ -149,7 +149,7 @@ def test_a_lease_is_released_by_the_last_that_lets_go(arena: MakeArena) -> None:
     assert one.lend(b"x") is not None
 
 
-def test_a_block_that_is_held_comes_again_as_a_copy(arena: MakeArena) -> None:
+def test_a_block_that_is_held_is_copied_when_it_is_read_again(arena: MakeArena) -> None:
     one, views = arena(), Views(1)
     descriptor = put(one, b"o" * PAGE)
     first, second = views.get(descriptor), views.get(descriptor)
@@ -188,7 +188,7 @@ def test_many_that_are_held_for_long_do_not_hide_the_free(arena: MakeArena) -> N
     assert put(one, b"x").offset == descriptors[count // 2].offset
 
 
-def test_pieces_become_room_for_something_big(arena: MakeArena) -> None:
+def test_freed_pieces_become_room_for_a_large_buffer(arena: MakeArena) -> None:
     one = arena(limit=17)
     descriptors = [put(one, b"o" * size * PAGE) for size in (1, 5, 2, 8)]
     assert one.put(b"x") is None
@@ -274,7 +274,7 @@ def test_a_producers_newer_incarnation_ends_the_older_one(arena: MakeArena) -> N
     assert views.get(put(other_job, b"4")) == b"4"
 
 
-def test_an_incarnation_is_taken_all_or_none(arena: MakeArena, prefix: str) -> None:
+def test_an_incarnations_memory_is_mapped_completely_or_not_at_all(arena: MakeArena, prefix: str) -> None:
     one, views = arena(limit=100, segment_bytes=8 * PAGE), Views(1)
     blocks = [put(one, bytes([number]) * 4 * PAGE) for number in range(2)]
     assert len({block.segment for block in blocks}) == 2

@@ -79,7 +79,7 @@ def test_the_first_large_blocks_are_not_measured(monkeypatch: pytest.MonkeyPatch
     assert measured(sent, **changes)["count"] == 3
 
 
-def test_what_is_under_way_has_the_bounds_of_a_window() -> None:
+def test_blocks_under_way_are_bounded_by_a_window() -> None:
     assert 2 * queue_length({"size": 8}) == 4096
     assert 2 * queue_length({"size": 1 << 20}) == 32
     assert queue_length({"size": 1 << 30}) == 1

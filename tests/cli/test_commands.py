@@ -167,7 +167,7 @@ def test_help_is_the_option(cli: Cli, root: Path, name: str) -> None:
 
 @pytest.mark.parametrize("before", [(), ("help",)], ids=["alone", "after help"])
 @pytest.mark.parametrize(("word", "meant"), [("lst", "list"), ("nett", "net"), ("simulat", "simulate")])
-def test_a_lone_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str, before: tuple[str, ...]) -> None:
+def test_a_single_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str, before: tuple[str, ...]) -> None:
     outcome = cli(*before, word)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith(f"Error: {word!r} is neither a network of {root} nor a command; did you mean {meant!r}? Networks: net.")
@@ -401,7 +401,7 @@ def test_a_node_never_works_in_a_top_level_folder(cli: Cli, root: str) -> None:
     assert f"--root must be a folder below a top-level folder, like /home/pi/fission, but is {root!r}" in done.err
 
 
-def test_new_keys_are_only_said_to_be_renewed_where_there_are_some(cli: Cli, tmp_path: Path) -> None:
+def test_renewing_is_only_suggested_where_keys_exist(cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     none = cli("node", "--client", "127.0.0.1", "--keys", str(folder)).err
     assert f"make new ones for all machines: fission keys --dir {folder}. Only for networks with SECURITY = False" in none

@@ -63,7 +63,7 @@ def test_mermaid(cli: Cli) -> None:
     assert {(int(one), int(other), label, kind == "-.->") for one, kind, label, other in found} == ARROWS
 
 
-def test_dot_is_what_graphviz_reads(cli: Cli) -> None:
+def test_graphviz_reads_the_dot_output(cli: Cli) -> None:
     text = cli("net", "graph", "--format", "dot").out
     plain = subprocess.run(["dot", "-Tplain"], input=text, capture_output=True, text=True, timeout=30, check=True).stdout
     rows = [line.split() for line in plain.splitlines()]

@@ -91,7 +91,7 @@ def test_help_is_quick_and_loads_little(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["signal.raise_signal(signal.SIGINT)", "exec('signal.raise_signal(signal.SIGINT)')"])
-def test_ctrl_c_in_a_text_that_is_executed_is_one_like_any_other(fission: CommandLine, text: str) -> None:
+def test_ctrl_c_in_executed_text_is_like_any_other(fission: CommandLine, text: str) -> None:
     """Python notes such a one on its own account, and would kill itself at its end."""
     fission.project({"net/config.py": f"import signal\n{text}\n{CONFIG}", "shared/jobs/jobs.py": SHARED})
     assert "Traceback" not in fission.run("net", "simulate", exit_code=130).stderr

@@ -31,7 +31,7 @@ def test_the_first_is_shown_at_once_and_repeats_ever_more_rarely_with_their_numb
     assert 10 <= len(shown) <= 25
 
 
-def test_other_failovers_are_shown_meanwhile_and_one_that_was_long_gone_is_new() -> None:
+def test_other_failovers_are_shown_meanwhile_and_an_old_one_is_new_again() -> None:
     clock = Clock()
     repeats = Repeats(clock)
     assert repeats.take(failover(1)) == failover(1)

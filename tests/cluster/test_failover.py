@@ -126,7 +126,7 @@ def test_a_node_that_returns_is_used_again(cluster: MakeSite) -> None:
 
 
 @pytest.mark.parametrize("direction", ["out", "in"])
-def test_a_line_that_carries_only_one_way(cluster: MakeSite, direction: str) -> None:
+def test_a_line_that_carries_only_one_direction(cluster: MakeSite, direction: str) -> None:
     """A node whose pulses do not arrive is lost; so is a node that receives nothing, although its pulses arrive."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))

@@ -155,7 +155,7 @@ def test_a_wrong_direction(pair: tuple[Host, Host]) -> None:
 
 
 @pytest.mark.parametrize("asked", [0, 1])
-def test_a_limit_holds_on_both_ways(pair: tuple[Host, Host], asked: int) -> None:
+def test_a_limit_holds_in_both_directions(pair: tuple[Host, Host], asked: int) -> None:
     one, two = pair
     size = 100_000
     pair[asked].limit(2000)

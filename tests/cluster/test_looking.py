@@ -73,7 +73,7 @@ def test_debug_follows_a_job_to_its_next_node(cluster: MakeSite) -> None:
     assert "[Talks 4]" not in done.stdout
 
 
-def test_debug_window_shows_what_all_nodes_write(cluster: MakeSite) -> None:
+def test_debug_window_shows_the_output_of_all_nodes(cluster: MakeSite) -> None:
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0).replace("Total", "Talks"), TALKS, extra="DEBUG_WINDOW = True")
     client.wait_for("[Talks 4] had", count=3)

@@ -449,7 +449,7 @@ class EngineConformance:
         for pid in asyncio.run(main()):
             eventually(lambda: not is_running(pid), DEADLINE_S, f"the end of process {pid}")  # noqa: B023 - called at once
 
-    def test_close_of_what_was_never_opened(self, site: Site) -> None:
+    def test_close_without_open(self, site: Site) -> None:
         asyncio.run(site.engine().close())
 
     def test_open_and_close_again_and_again(self, site: Site) -> None:

@@ -285,7 +285,7 @@ class LineConformance:
         line.serve_until(task)
         assert len(line.receive(9)) == 9
 
-    def test_a_window_holds_what_its_consumer_needs_at_once(self, place: Place) -> None:
+    def test_a_window_holds_one_compute_block_of_its_consumer(self, place: Place) -> None:
         line = Line(place, blocks=2, size=10, spec=InputSpec(1, block_count=5))
         task, returned = self.put_in_thread(place, line, 23)
         eventually(lambda: line.output.machine.sent == 10, DEADLINE_S, "twice what is needed")
@@ -341,7 +341,7 @@ class LineConformance:
         assert line.output.tick(held + HELD_AT_MOST_S) == float("inf")
         assert line.receive(11) == payloads(1, 11)
 
-    def test_a_block_after_a_pause_takes_what_is_held_along(self, place: Place, clock: Clock) -> None:
+    def test_a_block_after_a_pause_takes_held_back_ones_along(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock)
         line.output.put(payload(1))
         line.output.put(payload(2))
@@ -396,7 +396,7 @@ class LineConformance:
         line.receive(9)
         assert [head for _, _, head in line.got[7:]] == [7, 0]
 
-    def test_big_blocks_keep_their_place(self, place: Place, clock: Clock) -> None:
+    def test_large_blocks_keep_their_order(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock, blocks=100, size=1 << 30)
         sizes = [0, 1, 64 * KIB, 3 << 20]
         line.output.put(payload(1))
@@ -541,7 +541,7 @@ class LineConformance:
 
     # ASYNC inputs
 
-    def test_an_async_input_releases_what_was_taken(self, place: Place) -> None:
+    def test_an_async_input_releases_taken_blocks(self, place: Place) -> None:
         line = Line(place, optional=OptionalSpec(1))
         for number in (1, 2, 3):
             line.output.put(payload(number))

@@ -159,7 +159,7 @@ class LinksConformance:
             assert [(one.pipe, one.sqn) for one in (received(consumer) for _ in range(10))] == [(pipe, n) for n in range(1, 11)]
             assert consumer.receive(wait=False) is None
 
-    def test_big_blocks_arrive_whole_and_in_their_place(self, place: Place) -> None:
+    def test_large_blocks_arrive_whole_and_in_order(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         sizes = [(), (0,), (1, 0, 3), (65_535, 65_536, 65_537), (3 << 20, 0, 7)]
@@ -202,7 +202,7 @@ class LinksConformance:
         assert links.control(0.05) is None
         assert 0.05 <= time.monotonic() - started + 0.001 < DEADLINE_S
 
-    def test_a_receive_that_waits_gets_what_comes(self, place: Place) -> None:
+    def test_a_waiting_receive_gets_the_next_message(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         waiting = place.start(lambda: received(consumer).sqn)
@@ -232,7 +232,7 @@ class LinksConformance:
         links.wake_control()
         assert place.start(partial(links.control, None)).result() is None
 
-    def test_to_wake_one_is_not_to_wake_the_other(self, place: Place) -> None:
+    def test_waking_one_reader_does_not_wake_the_other(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         consumer.wake_control()
@@ -357,7 +357,7 @@ class LinksConformance:
 
     # the end
 
-    def test_closing_twice_is_right(self, place: Place) -> None:
+    def test_close_is_idempotent(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         for _ in range(2):

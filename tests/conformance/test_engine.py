@@ -53,7 +53,7 @@ def site(tmp_path: Path) -> LocalSite:
 class TestLocalEngine(EngineConformance):
     """The suite, and more."""
 
-    def test_a_node_that_comes_back_is_a_new_incarnation_of_it(self, play: Any, site: LocalSite) -> None:
+    def test_a_node_that_comes_back_is_a_new_incarnation(self, play: Any, site: LocalSite) -> None:
         async def scenario(trial: Trial) -> None:
             engine = site.made[-1]
             for incarnation in range(2, 8):

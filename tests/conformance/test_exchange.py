@@ -88,7 +88,7 @@ CAUGHT = [
     ("OutputShell", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
     ("OutputShell", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
     ("OutputShell", ForgetsHeads, "test_heads_travel_with_their_blocks"),
-    ("OutputShell", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
+    ("OutputShell", SendsBigBlocksFirst, "test_large_blocks_keep_their_order"),
     ("DroppingOutput", DropsTheNewest, "test_a_producer_never_waits_for_a_consumer_with_max_queue"),
     ("Inputs", ClosesNothing, "test_nothing_goes_to_a_consumer_that_needs_nothing"),
 ]

@@ -112,7 +112,7 @@ def lumps() -> Plan:
     return Plan(0, [source, twice, join, sink], 8, 200_000)
 
 
-def test_a_window_holds_a_period_of_ways_that_meet_again() -> None:
+def test_a_window_holds_a_period_of_paths_that_meet_again() -> None:
     assert not random_in_threads.run(lumps())
     with no_periods():
         assert "stalled" in random_in_threads.run(lumps(), 2.0)

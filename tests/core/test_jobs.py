@@ -126,7 +126,7 @@ def test_snapshot_and_restore() -> None:
     assert (other.id, other.finished, other.head) == (2, False, None)
 
 
-def test_snapshot_names_what_cannot_be_pickled(tmp_path: Path) -> None:
+def test_snapshot_names_the_attributes_that_cannot_be_pickled(tmp_path: Path) -> None:
     job = Job()
     job.fine = 1
     with open(tmp_path / "x", "w") as job.file, pytest.raises(ValueFitError) as raised:
@@ -193,7 +193,7 @@ def test_command_without_parameters_and_pipes() -> None:
     assert Plain().command([], []) == ["ls"]
 
 
-def test_what_the_arguments_are() -> None:
+def test_jobs_pass_paths_or_descriptors() -> None:
     assert (ExecutableJob._fission_passes, DynamicExecutableJob._fission_passes) == ("paths", "paths")
     assert (MARVELOJob._fission_passes, DynamicMARVELOJob._fission_passes) == ("descriptors", "descriptors")
     assert issubclass(DynamicMARVELOJob, MARVELOJob)
@@ -318,7 +318,7 @@ def test_csv_sink_finds_quotes_across_pieces(tmp_path: Path, monkeypatch: pytest
     assert rows(path)[1:] == [list(block) for block in [*blocks, ("end", "")]]
 
 
-def test_csv_sink_does_not_touch_a_file_of_others(tmp_path: Path) -> None:
+def test_a_csv_sink_does_not_touch_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("time,value\n1,2\n")
     with pytest.raises(
@@ -381,7 +381,7 @@ def test_interactive_job_without_console() -> None:
         next(InteractiveJob(outputs=pipes(1)).run())
 
 
-def test_clock_keeps_its_pace_and_leaves_out_what_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_keeps_its_pace_and_skips_missed_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     slept: list[float] = []
 

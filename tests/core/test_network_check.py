@@ -288,7 +288,7 @@ def test_the_fault_of_a_class_is_where_the_class_is() -> None:
     assert one_fault(partial(joined, Below)) == f"{line_of(BadHead)}: BadHead.HEAD must be True or False, but is 'yes'"
 
 
-def test_the_fault_of_one_object_is_where_it_was_created() -> None:
+def test_a_fault_of_an_object_is_reported_where_it_was_created() -> None:
     def build() -> None:
         Job().MAX_QUEUE = -5
 
@@ -456,7 +456,7 @@ def test_run_with_defaults_and_stars_fits() -> None:
     assert faults_of(partial(joined, Job)) == []
 
 
-def test_a_generator_is_right_where_nothing_makes_it_wait() -> None:
+def test_a_generator_is_accepted_where_it_never_waits() -> None:
     def build() -> None:
         Job(outputs=[OptionalPicklePipe(1)])
         Generator(inputs=[OptionalPicklePipe(1)])
@@ -484,7 +484,7 @@ def test_a_job_that_cannot_be_run() -> None:
     )
 
 
-def test_a_job_that_could_be_run_in_two_ways() -> None:
+def test_a_job_that_could_run_in_two_ways() -> None:
     class Both(Job, ExecutableJob):
         EXECUTABLE = "./x"
 
@@ -857,7 +857,7 @@ def test_setup_is_called_without_arguments(job: Any, text: str) -> None:
     assert text in fault.replace("'str'", "str").replace("'None'", "None").replace("'Any'", "Any")
 
 
-def test_setup_with_defaults_is_right() -> None:
+def test_setup_with_defaults_is_accepted() -> None:
     def build() -> None:
         Job(outputs=[PicklePipe(1)])
         TakesWhatItLikes(inputs=[PicklePipe(1)])

@@ -88,7 +88,7 @@ def test_truncation_is_an_end_of_file() -> None:
 
 
 @pytest.mark.parametrize("method", ["read", "read_wrapper"])
-def test_a_protocol_of_its_own_must_say_how_to_read(method: str) -> None:
+def test_a_custom_protocol_must_define_how_to_read(method: str) -> None:
     with pytest.raises(DefinitionError, match=f"Named 1: BLOCK_SIZE is the name 'LINES', so Named must override {method} to read"):
         getattr(Named(1), method)(io.BytesIO(b"x\n"))
 
@@ -172,12 +172,12 @@ def test_opcodes_that_newer_protocols_do_not_write() -> None:
 
 
 @pytest.mark.parametrize("size", [b"\x8e" + b"\xff" * 8, b"\x8d" + b"\xff" * 8, b"B\xff\xff\xff\xff"])
-def test_a_pickle_whose_length_lies(size: bytes) -> None:
+def test_a_pickle_with_a_wrong_length(size: bytes) -> None:
     with pytest.raises(TruncatedBlock):
         PicklePipe(1).read_wrapper(io.BytesIO(size + b"abc"))
 
 
-def test_pickle_pipe_reads_what_it_writes() -> None:
+def test_a_pickle_pipe_reads_its_own_blocks() -> None:
     pipe, file = PicklePipe(1), io.BytesIO()
     for value in (1, [2.5, b"x"], None):
         assert pipe.pack(value) is value
@@ -231,7 +231,7 @@ def test_json_lines_that_end_early(method: str) -> None:
         read(file)
 
 
-def test_json_of_what_json_cannot_say() -> None:
+def test_json_refuses_what_it_cannot_express() -> None:
     with pytest.raises(ValueFitError, match="JSONPipe 1 takes only what JSON can represent: JSON has no type for object"):
         JSONPipe(1).pack(object())
     with pytest.raises(ValueError, match="Expecting"):
@@ -241,7 +241,7 @@ def test_json_of_what_json_cannot_say() -> None:
 # -- bytes
 
 
-def test_bytes_pipe_takes_what_is_like_bytes() -> None:
+def test_a_bytes_pipe_takes_bytes_like_objects() -> None:
     pipe = BytesPipe(1, 4, 3)
     assert (pipe.BLOCK_SIZE, pipe.BLOCK_COUNT) == (4, 3)
     buffer = bytearray(b"abcd")

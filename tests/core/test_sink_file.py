@@ -134,7 +134,7 @@ def test_the_journal_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 5, None], ids=["a byte", "all since the sync", "the file"])
-def test_less_than_was_acknowledged_is_said(missing: int | None) -> None:
+def test_a_file_with_less_than_was_acknowledged_is_reported(missing: int | None) -> None:
     with opened() as file:
         write(file, b"12345", b"12345")
         file.sync()

@@ -189,12 +189,12 @@ def test_containers_as_text() -> None:
     ],
     ids=repr,
 )
-def test_containers_of_plain_values_are_what_str_gives(value: Any) -> None:
+def test_containers_of_plain_values_are_as_in_str(value: Any) -> None:
     assert as_text(value) == str(value)
     assert ast.literal_eval(as_text(value)) == value
 
 
-def test_what_a_container_may_hold_besides() -> None:
+def test_other_values_that_a_container_may_hold() -> None:
     moment = datetime.datetime(2026, 1, 2)
     assert as_text([math.nan, -math.inf, set(), moment]) == "[nan, -inf, set(), '2026-01-02 00:00:00']"
     assert as_text((np.float64(0.1), np.int8(3), np.bool_(True), np.str_("a"))) == "(0.1, 3, True, 'a')"
@@ -244,7 +244,7 @@ def json_pipe() -> JSONPipe:
         max_leaves=12,
     )
 )
-def test_json_carries_what_json_can_say(value: Any) -> None:
+def test_json_carries_all_values_of_json(value: Any) -> None:
     reset()
     pipe = JSONPipe(1)
     packed = pipe.pack(value)
@@ -285,7 +285,7 @@ def test_json_refuses_values_that_it_cannot_express(json_pipe: JSONPipe, name: s
         json_pipe.pack(value)
 
 
-def test_json_refuses_what_contains_itself_or_is_too_deep(json_pipe: JSONPipe) -> None:
+def test_json_refuses_circular_or_too_deep_values(json_pipe: JSONPipe) -> None:
     value: list[Any] = []
     value.append(value)
     deep: Any = 1

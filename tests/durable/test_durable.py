@@ -47,7 +47,7 @@ def test_whole_file_is_synced_before_it_is_renamed_and_its_folder_after(tmp_path
 
 @pytest.mark.parametrize("to_device", [True, False])
 @pytest.mark.parametrize("error", DISK_ERRORS)
-def test_appender_has_each_entry_once_whichever_operation_fails(tmp_path: Path, error: str, to_device: bool) -> None:
+def test_the_appender_has_each_entry_once_whichever_operation_fails(tmp_path: Path, error: str, to_device: bool) -> None:
     for nth in range(1, 12):
         for times in (1, 2, 5):
             path = tmp_path / f"log{nth}.{times}"

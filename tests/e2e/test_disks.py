@@ -104,7 +104,7 @@ def test_a_network_runs_on_while_the_disk_is_full(fission: CommandLine, disk: Di
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["full", "fails"])
-def test_the_summary_is_shown_whatever_the_disk_does(fission: CommandLine, disk: Disk, tmp_path: Path, fault: str) -> None:
+def test_the_summary_is_shown_even_if_the_disk_fails(fission: CommandLine, disk: Disk, tmp_path: Path, fault: str) -> None:
     site = WritesElsewhere(fission, disk, tmp_path / "sums.txt")
     client = fission.start("net", "run")
     site.flows(20)
@@ -173,7 +173,7 @@ def test_a_run_is_resumed_after_a_power_cut(fission: CommandLine, disk: Disk, tm
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_a_sink_of_ours_has_each_row_once_after_power_cuts(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
+def test_a_predefined_sink_has_each_row_once_after_power_cuts(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
     site = OnDisk(fission, disk)
     arguments = ["net", "run"]
     for rows in (1, 60):

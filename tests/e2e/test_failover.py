@@ -642,7 +642,7 @@ FURTHER = {
 
 
 @pytest.mark.parametrize(("kind", "head"), [("generator", False), ("generator", True), ("run", False), ("executable", False)])
-def test_the_same_failure_further_on_is_another_one_for_sources_too(fission: CommandLine, kind: str, head: bool) -> None:
+def test_the_same_failure_at_a_later_block_is_a_new_failure_for_sources_too(fission: CommandLine, kind: str, head: bool) -> None:
     """A microphone may fail in the same way once a week."""
     count = "n=$(cat ../incarnations 2>/dev/null || echo 0); n=$((n + 1)); echo $n >../incarnations\n"
     script = count + "i=0; while [ $i -lt $((10 * n)) ]; do i=$((i + 1)); echo $i; done >$2; [ $n -ge 4 ]\n"
@@ -664,7 +664,7 @@ def test_the_same_failure_further_on_is_another_one_for_sources_too(fission: Com
 @pytest.mark.parametrize("kind", ["source", "setup of a source", "sink", "setup of a sink"])
 @pytest.mark.slow
 @pytest.mark.soak
-def test_with_restarts_none_a_job_outlives_whatever_is_away_for_a_while(fission: CommandLine, kind: str) -> None:
+def test_with_restarts_none_a_job_outlives_temporary_outages(fission: CommandLine, kind: str) -> None:
     """A broker that is away for more than the restarts that a job has by default."""
     away = "if not os.path.exists('../../back'):\n            raise ConnectionRefusedError('the broker is away')"
     setup = f"def setup(self):\n        {away}\n    " if kind.startswith("setup") else ""

@@ -63,7 +63,7 @@ def test_send_from_another_process(fission: CommandLine) -> None:
     assert printed(done.stdout, "Show 4") == ["got first", "got second"]
 
 
-def test_each_line_is_sent_as_it_comes(fission: CommandLine) -> None:
+def test_each_line_is_sent_at_once(fission: CommandLine) -> None:
     fission.project(network("", ONE_CONSOLE))
     client = simulate(fission)
     client.wait_for("Show 2 started", stream="stderr")
@@ -338,7 +338,7 @@ def test_two_consoles_leave_standard_input_alone(fission: CommandLine) -> None:
     assert "for none" not in done.stdout
 
 
-def test_with_no_standard_input_send_is_the_way(fission: CommandLine) -> None:
+def test_without_standard_input_send_works(fission: CommandLine) -> None:
     """As under a service manager or nohup: /dev/null is not a console, and its end does not end the network."""
     fission.project(network("", ONE_CONSOLE))
     script = (

@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_a_whole_recording(fission: CommandLine) -> None:
     stop(client, fission.root)
 
 
-def test_killed_in_the_middle_what_is_whole_is_read(fission: CommandLine) -> None:
+def test_after_a_kill_complete_entries_can_be_read(fission: CommandLine) -> None:
     fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
     client = fission.start("net", "simulate")
     client.wait_for("Quiet 2 started", stream="stderr")
@@ -271,7 +271,7 @@ def test_bad_replays(chain: CommandLine) -> None:
         assert f"Double 2: {0 if cut < len(data) - 1 else 20} blocks were fed in" in done.stderr
 
 
-def test_a_recording_without_what_the_job_waits_for(chain: CommandLine) -> None:
+def test_a_recording_without_the_input_that_the_job_waits_for(chain: CommandLine) -> None:
     config = chain.root / "net/config.py"
     config.write_text(config.read_text().replace("PicklePipe(2)", "PicklePipe(9)"))
     done = chain.run("net", "replay", "chain.rec", "--job", "3", exit_code=2)

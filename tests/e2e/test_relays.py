@@ -135,7 +135,7 @@ def test_losses_of_a_program_without_a_ratio_are_counted_exactly(fission: Comman
 
 
 @pytest.mark.parametrize("kill", ["program", "job"])
-def test_a_sink_that_is_killed_is_given_again_what_it_had_not_read(fission: CommandLine, kill: str) -> None:
+def test_a_killed_sink_gets_unread_blocks_again(fission: CommandLine, kill: str) -> None:
     listed = "Fast(outputs=[JSONPipe(1)]), Reads(inputs=[JSONPipe(1)])"
     jobs = """
 class Reads(Program):

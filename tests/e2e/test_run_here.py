@@ -284,7 +284,7 @@ class Fails(PythonJob):
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".new-")) == []
 
 
-def test_after_a_kill_the_way_back_is_named_and_the_output_continues_in_the_same_file(site: Site) -> None:
+def test_after_a_kill_the_message_says_how_to_resume_and_the_output_continues_in_the_same_file(site: Site) -> None:
     started = site.fission.run("net", "run", "--detach", exit_code=0)
     site.flows()
     process = int(started.stdout.partition("process ")[2].split(";")[0])

@@ -397,7 +397,7 @@ def test_none_ends_a_job_with_a_warning_and_sends_nothing_downstream(fission: Co
     assert column(folder(fission, "3/result.csv")) == [1, 2, 3]
 
 
-def test_none_of_a_sink_is_nothing_special(fission: CommandLine) -> None:
+def test_none_from_a_sink_has_no_meaning(fission: CommandLine) -> None:
     fission.project(network("", COUNT_TO_SHOW))
     out, err = simulate(fission)
     assert len(printed(out, "Show 2")) == 10

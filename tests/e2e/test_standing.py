@@ -92,7 +92,7 @@ def test_a_stopped_job_is_named_with_the_reason_and_continues_when_it_may(fissio
     assert "Failover" not in done.stderr
 
 
-def test_a_setup_that_never_returns_is_said(fission: CommandLine) -> None:
+def test_a_setup_that_never_returns_is_reported(fission: CommandLine) -> None:
     jobs = "class Hangs(PythonJob):\n    def setup(self):\n        threading.Event().wait()\n    def run(self):\n        yield 1\n"
     fission.project(network(jobs, "Hangs(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
     client = fission.start("net", "simulate")

@@ -258,7 +258,7 @@ def test_a_router_that_is_not_there(cluster: Cluster) -> None:
         assert manager.wait(20)
 
 
-def test_cancel_kills_what_runs_and_retry_runs_what_is_left(cluster: Cluster) -> None:
+def test_cancel_kills_running_jobs_and_retry_runs_the_remaining_ones(cluster: Cluster) -> None:
     cluster.all()
     gate = cluster.folder / "gate"
     with cluster.manager() as manager:

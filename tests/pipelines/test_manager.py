@@ -64,7 +64,7 @@ def test_the_published_waiting_loop_ends(manager: PipelineManager, news: News) -
     assert manager.finished_pipelines == 5
 
 
-def test_one_call_takes_the_news_of_all(manager: PipelineManager, news: News) -> None:
+def test_one_call_takes_the_news_of_all_pipelines(manager: PipelineManager, news: News) -> None:
     pipelines = [Pipeline({Job("A"): None}) for _ in range(3)]
     names = manager.start_all(pipelines)
     news.broadcasts.append(
@@ -74,7 +74,7 @@ def test_one_call_takes_the_news_of_all(manager: PipelineManager, news: News) ->
     assert all(pipeline.finished for pipeline in pipelines)
 
 
-def test_asking_for_one_that_is_over_does_not_wait(manager: PipelineManager, news: News) -> None:
+def test_asking_for_a_finished_pipeline_does_not_wait(manager: PipelineManager, news: News) -> None:
     pipelines = [Pipeline({Job("A"): None}) for _ in range(2)]
     names = manager.start_all(pipelines)
     news.end(1, names[0])

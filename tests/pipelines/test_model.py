@@ -131,7 +131,7 @@ def test_jobs_are_equal_by_worker_and_data() -> None:
     assert repr(Job("A", {"x": 1}, retries=2, timeout=3)) == "Job('A', data={'x': 1}, retries=2, timeout=3)"
 
 
-def test_jobs_come_back_from_what_they_are_sent_as() -> None:
+def test_jobs_are_restored_from_their_serialized_form() -> None:
     for job in (Job("A"), Job("A", {"x": [1]}), Job("A", retries=1, timeout=2.5)):
         again = Job.deserialize(job.serialize())
         assert (again, again.retries, again.timeout) == (job, job.retries, job.timeout)
@@ -157,7 +157,7 @@ def test_jobs_come_back_from_what_they_are_sent_as() -> None:
         "pipeline",
     ],
 )
-def test_what_is_not_a_pipeline_is_refused(information: Any) -> None:
+def test_invalid_pipelines_are_refused(information: Any) -> None:
     with pytest.raises(PipelineError):
         Pipeline.deserialize(information)
 

@@ -166,7 +166,7 @@ def test_an_answer_that_got_lost_is_given_again(talk: Talk) -> None:
     assert talk.ask(command="exchange", pipeliner="new", number=3) == {"answer": "unknown pipeliner"}
 
 
-def test_a_silent_pipeliner_loses_its_lease_and_what_runs_is_handed_on(talk: Talk) -> None:
+def test_a_silent_pipeliner_loses_its_lease_and_its_running_jobs_are_handed_on(talk: Talk) -> None:
     talk.add("x", CHAIN)
     talk.exchange()
     talk.exchange(run=[["x", 0, 1]])
@@ -288,7 +288,7 @@ def test_a_worker_that_no_broker_has(talk: Talk) -> None:
     assert refused == {"answer": "error", "kind": "refused", "error": "no Broker has a worker 'A'; there are B"}
 
 
-def test_a_router_that_starts_again_knows_what_was_recorded(talk: Talk, tmp_path: Path) -> None:
+def test_a_restarted_router_knows_what_was_recorded(talk: Talk, tmp_path: Path) -> None:
     leased(talk)
     talk.end("finished")
     talk.store.close()

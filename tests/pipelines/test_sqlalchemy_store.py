@@ -58,7 +58,7 @@ def test_only_committed_changes_outlive_the_store(place: str) -> None:
     second.close()
 
 
-def test_jobs_are_replaced_by_what_is_newer(store: SqlPipelines) -> None:
+def test_jobs_are_replaced_by_newer_ones(store: SqlPipelines) -> None:
     store.record([JobRecord("a", 1, "raised", 1, 0.5, "n", "e", "t"), JobRecord("a", 0, "finished", 1)])
     store.record(
         [JobRecord("a", 1, "raised", 2), JobRecord("a", 1, "finished", 3, 0.25, "m"), JobRecord("b", 0, "failed", 1, error="\0 \ud800")]

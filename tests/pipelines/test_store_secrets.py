@@ -15,7 +15,7 @@ from tests.waiting import eventually
 SECRET = "correct-horse"
 
 
-def test_what_looks_like_a_secret() -> None:
+def test_texts_that_look_like_secrets() -> None:
     arguments = {
         "password": "p1", "db_passwd": "p2", "API_KEY": "p3", "auth": {"token": "p4"}, "secrets": ["p5", {"x": "p6"}],
         "url": "postgresql://me:p7@host/name", "mirrors": ["http://a:p8@b", "http://b/c"],
@@ -30,7 +30,7 @@ def test_what_looks_like_a_secret() -> None:
     assert scrubber({"dsn": SECRET}, ["dsn"])(f"cannot use {SECRET}") == "cannot use ***"
 
 
-def test_where_secrets_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text(f"{SECRET}\n")
     monkeypatch.setenv("OF_THE_STORE", SECRET)
     assert read_secret(f"password=file:{tmp_path / 'file'}") == ("password", SECRET)
@@ -50,7 +50,7 @@ def test_a_router_without_keys_takes_no_secrets() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_a_secret_of_a_broker_is_nowhere_else(cluster: Cluster) -> None:
+def test_a_secret_of_a_broker_stays_there(cluster: Cluster) -> None:
     (cluster.folder / "store.py").write_text(
         (cluster.folder / "store.py").read_text()
         + """

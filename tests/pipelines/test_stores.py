@@ -63,7 +63,7 @@ def test_a_job_that_was_run_twice_adds_its_values_once(store: Any) -> None:
     assert store.values("d/1") == {"n": 2}
 
 
-def test_tables_that_others_make_at_the_same_moment(tmp_path: Path) -> None:
+def test_tables_that_another_process_makes_at_the_same_moment(tmp_path: Path) -> None:
     """Each one right between the look whether it is there and its making."""
     other = create_engine(f"sqlite:///{tmp_path / 'results.sqlite'}")
     made: list[str] = []
@@ -143,7 +143,7 @@ def test_a_store_that_cannot_be_opened(place: str, message: str) -> None:
         SQLStore(place)
 
 
-def test_a_folder_is_the_one_that_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_the_intended_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a job makes the current folder afterwards."""
     monkeypatch.chdir(tmp_path)
     files, table = FileStore("docs"), SQLStore("results.sqlite")

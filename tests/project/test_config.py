@@ -292,7 +292,7 @@ def test_a_project_is_found_from_below(tmp_path: Path) -> None:
         find_project(tmp_path)
 
 
-def test_each_load_reads_the_config_anew(tmp_path: Path) -> None:
+def test_each_load_reads_the_config_again(tmp_path: Path) -> None:
     assert loaded(tmp_path, HEAD + PAIR).config.head_size == 1
     assert loaded(tmp_path, HEAD + PAIR + "HEAD_SIZE = 2  # longer than before\n").config.head_size == 2
     assert sys.path.count(str(tmp_path)) == 1
@@ -324,7 +324,7 @@ def test_networks_import_from_each_other(tmp_path: Path) -> None:
         assert [job.name for job in load(root, "net").config.jobs] == ["SourceJob 1", "SinkJob 2"]
 
 
-def test_a_simulation_does_not_look_at_what_it_does_not_need(tmp_path: Path) -> None:
+def test_a_simulation_does_not_check_files_that_it_does_not_need(tmp_path: Path) -> None:
     remote = "NODES = ['nowhere.csv']\nCLIENT_IP = 3\nUSER = ' '\nREMOTE_ROOT = '/'\nCLUSTER = 1\n"
     network = loaded(tmp_path, HEAD + PAIR + remote, simulation=True)
     assert network.config.nodes == ()

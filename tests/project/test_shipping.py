@@ -142,7 +142,7 @@ def test_a_class_inside_of_a_function(tmp_path: Path) -> None:
     assert fault.endswith("define it at the top level of a module")
 
 
-def test_a_class_whose_name_has_become_another_ones(tmp_path: Path) -> None:
+def test_a_class_whose_name_now_means_another_class(tmp_path: Path) -> None:
     fault = one_fault(Former(), tmp_path)
     assert fault.startswith("Renamed 1: it cannot be sent to its process: PicklingError: Can't pickle <class ")
     assert "it's not the same object as " in fault
@@ -181,7 +181,7 @@ def test_wrong_dependencies_are_refused(tmp_path: Path, on: Any, fault: str) -> 
 
 
 @pytest.mark.parametrize("on", [None, "", [], "one", Path("one"), ["one", json], json])
-def test_dependencies_that_are_right(tmp_path: Path, on: Any) -> None:
+def test_valid_dependencies(tmp_path: Path, on: Any) -> None:
     (tmp_path / "one").mkdir()
     assert faults(depending(on), tmp_path) == []
 

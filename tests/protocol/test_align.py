@@ -190,7 +190,7 @@ def check_play(play: Play, make: type[Aligner] = Aligner) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(plays())
-def test_compute_blocks_are_what_the_blocks_say(play: Play) -> None:
+def test_compute_blocks_follow_from_the_blocks(play: Play) -> None:
     check_play(play)
 
 
@@ -432,7 +432,7 @@ def test_a_gap_at_the_end_of_a_limited_look() -> None:
     assert blocks_of(batch) == [(4, ["1:4"], [0])]
 
 
-def test_an_input_that_has_a_new_generation_lets_go_of_the_others() -> None:
+def test_an_input_with_a_new_generation_releases_the_others() -> None:
     aligner = begun(InputSpec(1), InputSpec(2))
     aligner.data(data(1, [1, 2]))
     aligner.open(Open(1, 1, 1, 0))

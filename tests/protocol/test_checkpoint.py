@@ -26,7 +26,7 @@ def test_a_snapshot_every_so_often() -> None:
     assert [block for block in range(1, 11) if one.due(block, 10.0 + block / 2)] == [4, 8]
 
 
-def test_a_small_window_asks_for_one_earlier() -> None:
+def test_a_small_window_asks_for_a_snapshot_earlier() -> None:
     one = Checkpoints(1000, 4)
     one.begin(10, 0.0)
     assert [block for block in range(11, 25) if one.due(block, 0.0)] == [14, 18, 22]
@@ -51,7 +51,7 @@ def test_a_waiting_job_asks_for_a_snapshot_at_once_but_not_for_the_same_again() 
     assert one.taken == 6
 
 
-def test_stable_is_what_is_stored_and_released() -> None:
+def test_a_snapshot_is_stable_when_it_is_stored_and_its_outputs_are_released() -> None:
     one = Checkpoints(3, 100)
     one.begin(0, 0.0)
     assert not one.settle(100)

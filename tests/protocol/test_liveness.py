@@ -145,7 +145,7 @@ def test_after_a_second_loss_the_proof_is_asked_again() -> None:
     assert machine.handle(Pulse("1", 1), 3.0) == [Up("1", 1, True, "its pulses have come back")]
 
 
-def test_a_new_incarnation_takes_the_place_of_the_old_one() -> None:
+def test_a_new_incarnation_replaces_the_old_one() -> None:
     machine = watched("1")
     why = "its service began anew (incarnation 2 after 1)"
     assert machine.handle(Pulse("1", 2), 0.5) == [Lost("1", 1, 0.5, why), Up("1", 2, True, why)]
@@ -209,7 +209,7 @@ def test_a_stopped_node_of_this_machine_is_lost_as_soon_as_five_pulses_are_missi
     assert machine.handle(Pulse("1", 1), 8.0) == [Up("1", 1, True, "its pulses have come back")]
 
 
-def test_the_death_of_a_node_of_this_machine_is_what_the_kernel_reports() -> None:
+def test_the_death_of_a_local_node_is_reported_by_the_kernel() -> None:
     machine = virtual("1")
     assert machine.handle(Left("1", 1), 0.25) == [Lost("1", 1, 0.25, "it left")]
 
@@ -239,14 +239,14 @@ def test_a_machine_that_judges_its_own_nodes_by_silence_is_caught(monkeypatch: p
         test_silence_alone_does_not_condemn_a_node_of_this_machine_however_long_it_is()
 
 
-def test_the_absence_is_noticed_by_whatever_comes_first() -> None:
+def test_the_absence_is_noticed_by_the_first_event() -> None:
     machine = watched("1", "2")
     machine.handle(Pulse("2", 1), 60.0)
     assert machine.handle(LivenessTick(), 60.0) == []
     assert machine.state("1") is UP
 
 
-def test_silence_counts_anew_after_an_absence() -> None:
+def test_silence_is_counted_from_zero_after_an_absence() -> None:
     machine = watched("1")
     assert machine.handle(LivenessTick(), 2.5) == []
     assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(7.5, 8)]
@@ -261,7 +261,7 @@ def test_a_client_that_is_always_late_still_finds_its_dead_nodes() -> None:
 # -- the way to a node ------------------------------------------------------------------------------------------------
 
 
-def test_tq_of_a_good_way_is_255_whatever_the_jitter() -> None:
+def test_tq_of_a_good_link_is_255_despite_jitter() -> None:
     machine, rng = watched("1"), Random(1)
     for number in range(1, 99):
         machine.handle(Pulse("1", 1), number + rng.uniform(-0.24, 0.24))
@@ -291,7 +291,7 @@ def test_tq_counts_late_and_doubled_pulses_once() -> None:
     assert machine.tq("1", 80.0) == round(255 / 4)
 
 
-def test_tq_does_not_blame_the_way_for_an_absence_of_the_client() -> None:
+def test_tq_does_not_blame_the_link_for_an_absence_of_the_client() -> None:
     machine = watched("1")
     for now in (30.0, 30.25, 31.25, 32.25):
         machine.handle(Pulse("1", 1), now)

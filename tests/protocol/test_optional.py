@@ -264,7 +264,7 @@ def test_a_full_buffer_deletes_the_oldest_or_the_newest() -> None:
     assert [filled(buffer_size=2).take()[0], filled(buffer_size=2, delete_mode="newest").take()[0]] == ["v2", "v1"]
 
 
-def test_a_buffer_holds_at_least_what_run_gets_at_once() -> None:
+def test_a_buffer_holds_at_least_one_call_of_run() -> None:
     assert filled(buffer_size=1, block_count=3).take() == (["v1", "v2", "v3"], [0, 0, 0])
 
 

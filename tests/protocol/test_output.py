@@ -81,7 +81,7 @@ def test_an_older_generation_is_kept_until_it_is_released() -> None:
     assert one.queue == 1
 
 
-def test_a_full_window_lets_nothing_follow_until_something_is_released_or_granted() -> None:
+def test_a_full_window_blocks_until_a_release_or_a_grant() -> None:
     one = output(2)
     for number in range(2):
         one.add(b"%d" % number, 0, float(number))

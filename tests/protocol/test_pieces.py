@@ -14,7 +14,7 @@ FRAMES = st.lists(SIZES.map(lambda size: bytes(range(256)) * (size // 256) + byt
 
 
 @given(FRAMES)
-def test_frames_come_as_they_were(frames: list[bytes]) -> None:
+def test_frames_arrive_unchanged(frames: list[bytes]) -> None:
     parts = split(frames)
     assert all(len(part) <= PIECE_BYTES < MAX_PART_BYTES for part in parts)
     assert joined([bytes(part) for part in parts]) == frames

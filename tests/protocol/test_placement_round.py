@@ -57,7 +57,7 @@ def check(rng: Random, kind: type[PlacementRound] = PlacementRound) -> None:
     assert in_a_round(jobs, nodes, links, kind) == one_by_one(jobs, nodes, links)
 
 
-def test_a_round_places_as_one_placement_after_the_other() -> None:
+def test_a_round_places_like_single_placements() -> None:
     run_seeds(check, 3000)
 
 

@@ -63,7 +63,7 @@ def test_reports_sent_while_the_client_was_away_are_received_before_it_judges() 
     assert judged(progress, 1000.2 + TIMEOUT_S + CONFIRM_S) == [(pytest.approx(1000.1 + TIMEOUT_S + CONFIRM_S), 1)]
 
 
-def test_a_setup_that_never_returns_is_stalled_and_said() -> None:
+def test_a_setup_that_never_returns_is_stalled_and_reported() -> None:
     progress = Progress({1: TIMEOUT_S})
     progress.started(1, 0.0)
     stand = progress.stand(1, 4.0)

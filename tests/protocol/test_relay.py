@@ -73,7 +73,7 @@ def play(kind: type[Relay], played: tuple[Fraction, int, list[str]]) -> None:
 
 
 @given(plays())
-def test_each_block_has_one_number_and_no_input_goes_too_early(played: tuple[Fraction, int, list[str]]) -> None:
+def test_each_block_has_one_number_and_no_input_is_released_too_early(played: tuple[Fraction, int, list[str]]) -> None:
     play(Relay, played)
 
 
@@ -201,7 +201,7 @@ def test_a_broken_judgement_is_noticed(broken: type[Relay]) -> None:
     assert_caught(lambda played: judged(broken, *played), steps)
 
 
-def test_one_that_gives_too_little_is_known() -> None:
+def test_a_program_that_gives_too_little_is_recognised() -> None:
     relay = Relay(Fraction(1), 2)
     assert not relays.gives_otherwise(relay, over=True), "it was given nothing"
     for number in range(1, 11):
@@ -279,7 +279,7 @@ def play_runs(kind: type[Relay], ratio: Fraction, steps: list[tuple[str, int]], 
 
 
 @given(st.sampled_from(RATIOS), RUNS, st.integers(0, 3))
-def test_a_run_is_one_block_after_the_other(ratio: Fraction, steps: list[tuple[str, int]], behind: int) -> None:
+def test_a_run_equals_single_blocks(ratio: Fraction, steps: list[tuple[str, int]], behind: int) -> None:
     play_runs(Relay, ratio, steps, behind)
 
 

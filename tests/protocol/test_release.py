@@ -289,7 +289,7 @@ def test_many_bytes_are_released_however_few_blocks_they_are() -> None:
     assert one.due([(1, 2)]) == ([], True)  # the bytes are counted anew
 
 
-def test_what_is_left_makes_no_further_look_worth_it_until_it_has_gathered() -> None:
+def test_a_small_rest_is_not_released_until_it_has_grown() -> None:
     one = rule()
     assert one.worth_a_look()
     assert one.left(5.0) == 5.0 + RELEASE_AFTER_S

@@ -86,5 +86,5 @@ def test_contexts_differ_if_anything_does(one: list[str], other: list[str]) -> N
     assert (context_of(*one) == context_of(*other)) == (one == other)
 
 
-def test_the_two_ways_have_other_contexts() -> None:
+def test_the_two_directions_have_different_contexts() -> None:
     assert len({pulse_context("r", "c"), echo_context("r", "c", ""), echo_context("r", "c", "n"), pulse_context("r", "cn")}) == 4

@@ -33,7 +33,7 @@ def test_a_descriptor_survives_its_journey(descriptor: Descriptor) -> None:
 
 
 @given(DESCRIPTORS, st.data())
-def test_cut_or_longer_ones_are_none(descriptor: Descriptor, data: st.DataObject) -> None:
+def test_cut_or_longer_descriptors_are_refused(descriptor: Descriptor, data: st.DataObject) -> None:
     packed = descriptor.pack()
     with pytest.raises(RemoteProtocolError):
         Descriptor.unpack(packed[: data.draw(st.integers(0, len(packed) - 1))])
@@ -42,7 +42,7 @@ def test_cut_or_longer_ones_are_none(descriptor: Descriptor, data: st.DataObject
 
 
 @given(DESCRIPTORS.map(Descriptor.pack), st.integers(0, 50), st.binary(min_size=1, max_size=4))
-def test_damaged_ones_are_none_or_whole(packed: bytes, position: int, damage: bytes) -> None:
+def test_damaged_descriptors_are_refused_or_unchanged(packed: bytes, position: int, damage: bytes) -> None:
     damaged = packed[:position] + damage + packed[position + len(damage) :]
     try:
         descriptor = Descriptor.unpack(damaged)
@@ -53,7 +53,7 @@ def test_damaged_ones_are_none_or_whole(packed: bytes, position: int, damage: by
 
 @given(st.binary(max_size=200))
 @example(b"")
-def test_garbage_is_none(garbage: bytes) -> None:
+def test_garbage_is_refused(garbage: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         Descriptor.unpack(garbage)
 

@@ -198,7 +198,7 @@ def test_only_the_same_failure_at_the_same_block_is_the_same(second: tuple[str, 
 
 
 @pytest.mark.parametrize("job", [1, 2, 3])
-def test_with_restarts_none_a_job_is_always_started_again_and_ever_more_rarely(job: int) -> None:
+def test_with_restarts_none_a_job_is_always_restarted_with_growing_pauses(job: int) -> None:
     plans = [replace(one, restarts=None) for one in chain()]
     one = running(plans, "a")
     now, waits = 1.0, []
@@ -270,7 +270,7 @@ def test_without_a_node_that_can_start_it_the_network_ends_after_the_timeout_and
 # -- what the user hears before everything runs again
 
 
-def test_too_little_room_is_said_at_once_what_is_lost_what_waits_how_long_and_what_would_help() -> None:
+def test_too_little_room_is_reported_at_once_with_its_consequences_and_a_remedy() -> None:
     one = running([plan(job) for job in range(1, 7)], "mic1", "mic2", room=3)
     lost = [job for job in range(1, 7) if one.newest(job)[1] == "mic2"]
     names = ", ".join(f"Job {job}" for job in lost)
@@ -291,7 +291,7 @@ def test_too_little_room_is_said_at_once_what_is_lost_what_waits_how_long_and_wh
     assert not kinds(one.handle(Tick(), 4.5), Notify)
 
 
-def test_an_outage_that_is_over_soon_is_one_line_and_one_that_lasts_is_said_before() -> None:
+def test_a_short_outage_is_one_line_and_a_long_one_is_reported_while_it_lasts() -> None:
     one = running(chain(), "a", "b")
     assert not kinds(one.handle(NodeLost(node="b", reason="silent"), 2.0), Notify)
     assert one.due == 2.0 + ANNOUNCE_S

@@ -23,7 +23,7 @@ MESSAGES = st.lists(st.tuples(st.floats(0, 1e10), st.lists(st.binary(max_size=50
 
 
 @given(MESSAGES)
-def test_batches_come_out_as_they_went_in(messages: list[tuple[float, list[frames.Buffer]]]) -> None:
+def test_batches_are_read_back_unchanged(messages: list[tuple[float, list[frames.Buffer]]]) -> None:
     batch = tapped.encode(messages)
     assert list(tapped.decode(batch)) == messages
     assert len(batch) == sum(tapped.size_of(message) for _, message in messages)

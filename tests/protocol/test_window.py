@@ -510,7 +510,7 @@ def test_a_link_with_a_broken_receiver_is_caught() -> None:
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000))
-def test_a_window_without_releases_takes_exactly_what_is_said(blocks: int, needed: int) -> None:
+def test_a_window_without_releases_takes_exactly_its_size(blocks: int, needed: int) -> None:
     window: SendWindow[None] = SendWindow(blocks, 1 << 20, needed=needed)
     assert window.room == max(blocks, 2 * needed)
     window.add(window.room, 0, None)

@@ -206,7 +206,7 @@ def test_damage_in_the_middle(path: Path) -> None:
     assert "is damaged at byte" in recording.problem or "is cut off at byte" in recording.problem
 
 
-def test_one_that_is_still_written(path: Path) -> None:
+def test_a_recording_that_is_still_written(path: Path) -> None:
     recorder = Recorder(path, "net", [BytesPipe(1, 1)])
     recorder.write(1.0, 1, 0, 1, [b"x"])
     recorder._flush()
@@ -261,7 +261,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("room", [0, 1, 30, 1000, 5000])
-def test_a_full_disk_leaves_what_is_whole(path: Path, room: int) -> None:
+def test_a_full_disk_leaves_complete_entries(path: Path, room: int) -> None:
     recorder = Recorder(path, "net", [BytesPipe(1, 100)])
     recorder._file = FullDisk(recorder._file, room)  # type: ignore[assignment]
     number = 0

@@ -66,7 +66,7 @@ def test_the_one_that_fits_is_used(stored: Any, damaged: Any, generation: int, f
     ],
     ids=["only one", "as made", "the stable one", "the newest one", "of the generation before", "of the end", "missing"],
 )
-def test_a_damaged_one_is_not_replaced_by_another(stored: Any, damaged: Any, generation: int, first: int, names: str) -> None:
+def test_a_damaged_snapshot_is_not_replaced_by_another(stored: Any, damaged: Any, generation: int, first: int, names: str) -> None:
     with pytest.raises(SnapshotError, match=f"Sum 3: .* is lost: .*{names}.*without --resume"):
         begin(stored, damaged, generation, first)
 

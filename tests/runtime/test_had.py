@@ -86,7 +86,7 @@ def test_the_first_release_does_not_tell() -> None:
     assert not heard[0].had
 
 
-def test_data_of_the_old_incarnation_does_not_come_after_the_answer() -> None:
+def test_data_of_the_old_incarnation_does_not_arrive_after_the_answer() -> None:
     inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), Answers())  # type: ignore[arg-type]
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
     assert inputs.aligner is not None

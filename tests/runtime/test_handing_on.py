@@ -138,7 +138,7 @@ def test_small_windows(place: Place, copies: dict[int, int]) -> None:
     assert copies == {1: COUNT}
 
 
-def test_ways_that_part_and_meet(place: Place, copies: dict[int, int]) -> None:
+def test_paths_that_part_and_meet(place: Place, copies: dict[int, int]) -> None:
     pipes = {number: PicklePipe(number) for number in range(1, 6)}
     jobs = [
         source(pipes[1], pipes[2], pipes[5]),
@@ -222,7 +222,7 @@ def test_of_several_buffers_some(place: Place, copies: dict[int, int]) -> None:
 # -- broken on purpose ------------------------------------------------------------------------------------------------
 
 
-def test_handing_on_what_may_be_released_is_caught(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handing_on_blocks_that_may_be_released_is_caught(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inputs, "works_on", lambda self, taken_for: True)
     # the job in between still holds the block; without that, it is a matter of time
     monkeypatch.setattr(Arena, "_is_held", lambda self, slot: False)

@@ -59,7 +59,7 @@ def feed(kind: type[Intake], pipe: Pipe, sizes: list[int], per_batch: int, rng: 
 
 @pytest.mark.parametrize("per_batch", [1, 3, 1000])
 @pytest.mark.parametrize("seed", range(4))
-def test_what_was_read_is_known_to_the_block_while_a_batch_is_written(pipe: Pipe, seed: int, per_batch: int) -> None:
+def test_read_blocks_are_counted_exactly_while_a_batch_is_written(pipe: Pipe, seed: int, per_batch: int) -> None:
     rng = random.Random(seed)
     feed(Intake, pipe, [rng.choice([1, 8, 700, 5000, 90_000]) for _ in range(rng.randint(1, 30))], per_batch, rng)
 
@@ -88,7 +88,7 @@ def test_blocks_that_a_program_refuses_count_as_read() -> None:
 
 @pytest.mark.parametrize("size", [1, 8, 5000, LARGE_BYTES, 3 * LARGE_BYTES + 1])
 @pytest.mark.parametrize("rest", [0, 1])
-def test_blocks_come_out_as_they_went_in(pipe: Pipe, size: int, rest: int) -> None:
+def test_blocks_are_read_back_unchanged(pipe: Pipe, size: int, rest: int) -> None:
     read, write = pipe
     rng = random.Random(size)
     blocks = [rng.randbytes(size) for _ in range(max(3, 300_000 // size))]
@@ -114,7 +114,7 @@ def test_blocks_come_out_as_they_went_in(pipe: Pipe, size: int, rest: int) -> No
     assert waits
 
 
-def test_before_it_waits_it_says_so_with_everything_that_came(pipe: Pipe) -> None:
+def test_before_it_waits_it_reports_everything_that_arrived(pipe: Pipe) -> None:
     """What a program has written must go on before the program is waited for: it may write nothing further for hours."""
     read, write = pipe
     reader, passed_on = BlockReader(read, "a test"), list[int]()

@@ -58,7 +58,7 @@ def test_on_another_machine_it_is_asked_for_and_waited_for(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []  # a node's disk is given back
 
 
-def test_it_is_asked_for_again_when_nothing_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_requested_again_without_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "AGAIN_S", 0.05)
     said: list[Any] = []
 
@@ -79,7 +79,7 @@ def test_snapshots_that_will_not_come_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../0.10", "0", "0.10.part", "a.b", "0." + "1" * 40, "0.1/2", "0.10\n"])
-def test_a_piece_goes_nowhere_else(tmp_path: Path, name: str) -> None:
+def test_a_piece_with_another_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"must be GENERATION\.BLOCK"):
         take_snapshot(tmp_path, name, 0, b"x", "whole")
     assert list(tmp_path.iterdir()) == []

@@ -113,7 +113,7 @@ def test_numbers_alone(alone: Alone) -> None:
     assert alone.seen() == [(1, None), (2, None)]
 
 
-def test_without_credit_blocks_go_by_unseen(alone: Alone) -> None:
+def test_without_credit_blocks_pass_unseen(alone: Alone) -> None:
     alone.tap(credit=3000)
     alone.put(*(b"x" * 1000 for _ in range(10)))
     assert [sqn for sqn, _ in alone.seen()] == [1, 2]
@@ -161,7 +161,7 @@ def test_the_last_message_says_so() -> None:
     assert [each.message for each in alone.messages()] == [TapCopies(tap=5), TapCopies(tap=5, last=True)]
 
 
-def test_a_second_tap_with_the_same_name_takes_the_place_of_the_first(alone: Alone) -> None:
+def test_a_second_tap_with_the_same_name_replaces_the_first(alone: Alone) -> None:
     alone.tap(payload=False)
     alone.tap()
     alone.put(b"one")

@@ -145,7 +145,7 @@ def test_allocate_in_the_shell(fission: CommandLine, room: Callable[..., Path]) 
         ("clear", "Ctrl-L"),
     ],
 )
-def test_words_of_the_old_shell_say_what_to_use(fission: CommandLine, room: Callable[..., Path], word: str, instead: str) -> None:
+def test_commands_of_the_old_shell_name_their_successors(fission: CommandLine, room: Callable[..., Path], word: str, instead: str) -> None:
     room()
     done = fission.run("room", word, exit_code=2)
     assert done.stderr.startswith(f"Error: there is no command {word!r}: ")
@@ -231,7 +231,7 @@ def test_it_disturbs_no_jobs_of_a_killed_client(cluster: MakeSite) -> None:
     site.finish(resumed, chain_rows)
 
 
-def test_files_go_to_the_nodes_ahead_of_a_run_and_away_again(cluster: MakeSite) -> None:
+def test_files_are_sent_to_the_nodes_before_a_run_and_removed_again(cluster: MakeSite) -> None:
     site = cluster(2)
     site.project(CHAIN.format(limit=0), files={"net/source/big.dat": "x" * 10_000})
     sent = json.loads(site.fission.run("net", "senddata", "--json", exit_code=0, env=site.env).stdout)

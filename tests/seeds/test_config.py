@@ -29,7 +29,7 @@ HEAD_SIZE = 1
 
 
 @pytest.mark.parametrize("simulation", [True, False])
-def test_the_settings_of_the_old_template_are_right(tmp_path: Path, simulation: bool) -> None:
+def test_the_settings_of_the_old_template_are_accepted(tmp_path: Path, simulation: bool) -> None:
     config = loaded(tmp_path, HEAD + PAIR + TEMPLATE, simulation=simulation).config
     assert (config.user, config.remote_root, config.client_ip) == (None, None, None)
 
@@ -45,7 +45,7 @@ def test_other_empty_parts_are_still_refused(tmp_path: Path, setting: str) -> No
     assert setting.partition(" ")[0] in fault
 
 
-def test_a_pipe_that_is_deleted_is_made_anew(tmp_path: Path) -> None:
+def test_a_deleted_pipe_is_made_again(tmp_path: Path) -> None:
     with collecting() as registry:
         first = PicklePipe(9001)
         del PIPES[9001]

@@ -98,7 +98,7 @@ def test_inputs_give_outputs_pipe_by_pipe(alone: Any) -> None:
         second.put(1)
 
 
-def test_outputs_of_one_class_have_settings_of_their_own(alone: Any) -> None:
+def test_outputs_of_one_class_have_their_own_settings(alone: Any) -> None:
     add = alone(jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[WithNew(3, "<"), WithNew(4, ">")]))
     assert add(1, 2) == [3, 3]
 
@@ -201,7 +201,7 @@ def test_a_job_that_is_started_later(way: str, tmp_path: Path) -> None:
         emulator.start()
 
 
-def test_one_that_is_never_started_leaves_nothing() -> None:
+def test_an_emulator_that_is_never_started_leaves_nothing() -> None:
     job = jobs.Count(outputs=[PicklePipe(1)])
     emulator = JobEmulator(job, start=False)
     with pytest.raises(DefinitionError, match="is not started"):

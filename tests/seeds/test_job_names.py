@@ -250,7 +250,7 @@ def test_a_name_of_the_users_own_stays_theirs() -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", 5, "7", "a\nb", ["x"]])
-def test_what_is_not_a_name_is_refused(name: Any) -> None:
+def test_invalid_names_are_refused(name: Any) -> None:
     with pytest.raises(DefinitionError, match="Quiet 1: name must be a line of text"):
         Quiet(name=name)
 

@@ -164,7 +164,9 @@ def probed(seconds: float, peers: dict[str, tuple[float, float]], seed: int = 1)
         (0.2, 0.04, 80, 120),
     ],
 )
-def test_quality_is_what_one_direction_lets_through_and_less_for_long_ways(loss: float, rtt_s: float, lowest: int, highest: int) -> None:
+def test_quality_is_the_delivery_rate_of_one_direction_and_less_over_several_hops(
+    loss: float, rtt_s: float, lowest: int, highest: int
+) -> None:
     for seed in range(10):
         prober, now, _ = probed(30, {"b": (loss, rtt_s), "c": (0.0, 0.001)}, seed)
         links = prober.links(now)
@@ -174,7 +176,7 @@ def test_quality_is_what_one_direction_lets_through_and_less_for_long_ways(loss:
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 60])
-def test_traffic_is_bounded_whatever_the_number_of_peers(count: int) -> None:
+def test_traffic_is_bounded_for_any_number_of_peers(count: int) -> None:
     _, _, sent = probed(60, {f"n{number}": (0.1, 0.001) for number in range(count)})
     gaps = [later - earlier for (earlier, _), (later, _) in itertools.pairwise(sent)]
     assert min(gaps) > 0.019
@@ -236,7 +238,7 @@ def test_a_late_answer_heals_and_false_ones_count_for_nothing() -> None:
     assert half.quality < prober.links(now + 1)["b"].quality
 
 
-def test_another_lease_is_measured_anew_and_those_that_stay_are_kept() -> None:
+def test_a_new_lease_is_measured_again_and_remaining_ones_are_kept() -> None:
     prober, now, _ = probed(5, {"b": (0.0, 0.001), "c": (0.0, 0.001)})
     prober.set_peers([Peer("b", "b.1"), Peer("c", "c.2")])
     assert set(prober.links(now)) == {"b"}
@@ -250,7 +252,7 @@ def test_the_meshs_quality_takes_precedence_over_probes() -> None:
 # -- a simulated network ------------------------------------------------------------------------------------------------
 
 
-def test_a_simulated_mesh_places_where_the_ways_are_good() -> None:
+def test_a_simulated_mesh_places_jobs_where_the_links_are_good() -> None:
     """Random meshes: what probers measure leads to the node with the best true mean, or to one that is nearly as good."""
     by_client = 0
     for seed in range(20):

@@ -61,7 +61,7 @@ def test_mistakes_in_another_config_are_reported_with_its_file(tmp_path: Path) -
     assert done.stderr.startswith(f"Error: net/lab.py:{CONFIG.count(chr(10)) + 1}: HEAD_SIZE must be")
 
 
-def test_an_old_fission_admin_makes_a_project(tmp_path: Path) -> None:
+def test_an_old_fission_admin_command_makes_a_project(tmp_path: Path) -> None:
     (tmp_path / "fission_admin.py").write_text(SHORT_MANAGE)
     done = python(tmp_path, "fission_admin.py", "mine", "startproject")
     assert done.returncode == 0, done.stderr
@@ -87,7 +87,7 @@ def test_a_script_simulates_a_config_that_it_has_imported(tmp_path: Path) -> Non
     assert table(root / TABLE).endswith(ROWS)
 
 
-def test_a_script_simulates_again_and_again_with_what_it_changes(tmp_path: Path) -> None:
+def test_a_script_simulates_repeatedly_with_its_changes(tmp_path: Path) -> None:
     """A study of parameters: the config is imported once, its jobs are changed between the runs."""
     loop = """\
 for factor in (1, 2, 3):

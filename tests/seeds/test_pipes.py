@@ -44,7 +44,7 @@ def refused(why: BaseException) -> Exception:
 
 @pytest.mark.parametrize("kind", [*OLD_PIPES, *OPTIONAL_PIPES], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("plain", [False, True], ids=["python", "executable"])
-def test_values_come_out_as_they_went_in(kind: Any, plain: bool) -> None:
+def test_values_are_read_back_unchanged(kind: Any, plain: bool) -> None:
     pipe = kind(1)
     encode, decode = codec.encoder(pipe, plain=plain), codec.decoder(pipe, refused)
     assert [decode(payload) for payload in [encode(value) for value in VALUES]] == VALUES
@@ -96,7 +96,7 @@ def test_broken_variants_are_found(monkeypatch: pytest.MonkeyPatch, part: str, b
     """Without this part of the codec, this pipe of the family fails the test of values."""
     monkeypatch.setattr(codec, part, broken)
     with pytest.raises((AssertionError, ValueError, AttributeError)):
-        test_values_come_out_as_they_went_in(kind, False)
+        test_values_are_read_back_unchanged(kind, False)
 
 
 def test_a_broken_read_wrapper_is_found() -> None:
@@ -142,7 +142,7 @@ def test_the_pipes_are_made_of_the_mix_ins(whole: Any, half: list[Any]) -> None:
     assert all(not issubclass(kind, BasePipe) for kind in half)
 
 
-def test_a_lost_block_of_a_pipe_whose_size_means_nothing_is_not_zeros() -> None:
+def test_a_lost_block_of_a_pipe_with_a_meaningless_size_is_not_zeros() -> None:
     """Zero bytes are neither JSON nor a pickle; a number as BLOCK_SIZE has no meaning there."""
     assert [fixed_size(kind(number)) for number, kind in enumerate(OLD_PIPES, 1) if "WithSize" in kind.__name__] == [None, None]
     assert fixed_size(old_pipes.Exits(100)) == 4

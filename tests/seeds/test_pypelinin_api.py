@@ -141,7 +141,7 @@ def test_a_pipeline_is_serialized_as_tuples_and_comes_back(graph: Callable[[], A
 
 
 @pytest.mark.parametrize("information", [None, 3, [], [1], [["graph", 3]], [["graph", [[1, 2, 3]]]], [["graph", [[[], None]]]], "graph"])
-def test_what_is_not_a_serialized_pipeline_is_refused(information: Any) -> None:
+def test_invalid_serialized_pipelines_are_refused(information: Any) -> None:
     with pytest.raises(ValueError, match=r"a pipeline|an edge|a job"):
         Pipeline.deserialize(information)
 
@@ -200,7 +200,7 @@ def test_a_pipeline_before_it_is_started() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Pipeline, PipelineForPipeliner])
-def test_circles_and_what_is_not_a_job_are_value_errors(graph: Callable[[], Any], kind: type[Pipeline]) -> None:
+def test_circles_and_other_objects_than_jobs_are_value_errors(graph: Callable[[], Any], kind: type[Pipeline]) -> None:
     with pytest.raises(ValueError, match=r"pipeline|Job objects"):
         kind(graph())
 
@@ -339,7 +339,7 @@ def managed(request: pytest.FixtureRequest) -> Iterator[tuple[Fake, PlainManager
         yield fake, manager
 
 
-def test_one_call_of_finished_updates_all(managed: tuple[Fake, PlainManager]) -> None:
+def test_one_query_of_finished_updates_all_pipelines(managed: tuple[Fake, PlainManager]) -> None:
     """``while [p.finished for p in ps].count(True) < 40: manager.finished(ps[0])`` ends."""
     fake, manager = managed
     pipelines = [Pipeline({Job("A"): None}, data={"n": number}) for number in range(40)]

@@ -92,11 +92,11 @@ def test_broken_variants_are_caught() -> None:
         expect_caught(lambda rng, api=api: play(rng, api), 60)  # type: ignore[misc]
 
 
-def test_giving_away_what_has_begun_is_caught() -> None:
+def test_giving_away_a_begun_pipeline_is_caught() -> None:
     talk = Talk(":memory:")
     talk.api.state.__class__ = Careless
     try:
         with pytest.raises(AssertionError):
-            test_pypelinin_wire.test_a_pipeline_that_ours_have_begun_is_not_given_away(talk)
+            test_pypelinin_wire.test_a_pipeline_begun_by_our_pipeliners_is_not_given_away(talk)
     finally:
         talk.store.close()

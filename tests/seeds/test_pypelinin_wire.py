@@ -330,7 +330,7 @@ def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipe
         assert sorted(mine) == ["w1", "w2.1", "w2.2", "w3"], "each once"
 
 
-def test_their_broker_beside_ours_gets_only_what_ours_have_not(cluster: Cluster) -> None:
+def test_a_foreign_broker_gets_only_jobs_that_ours_cannot_run(cluster: Cluster) -> None:
     cluster.all()
     with OldBroker(cluster, lambda worker, data: None) as broker, cluster.manager() as manager:
         eventually(lambda: "not FISSION's" in cluster.logs(), 30, cluster.logs)
@@ -454,7 +454,7 @@ def test_a_cancelled_job_is_unknown_and_a_retried_one_is_offered_again(talk: Tal
     assert over(talk, "job finished", job, duration=1) == "good job!"
 
 
-def test_the_urgent_ones_first_the_oldest_among_equals_and_by_worker_if_it_says_so(talk: Talk) -> None:
+def test_urgent_jobs_come_first_the_oldest_among_equals_and_by_worker_on_request(talk: Talk) -> None:
     ids = {}
     for name, worker, priority in [("a", "x", 0), ("b", "y", 5), ("c", "x", 5), ("d", "y", 0), ("e", "z", -1)]:
         ids[talk.ask(command="add job", worker=worker, data=name, priority=priority)["job id"]] = name
@@ -507,7 +507,7 @@ def test_news_are_repeated_to_clients_that_may_have_missed_them(talk: Talk) -> N
     assert talk.lines == []
 
 
-def test_a_pipeline_that_their_form_cannot_say_is_left_to_ours(talk: Talk) -> None:
+def test_a_pipeline_that_their_format_cannot_express_is_left_to_ours(talk: Talk) -> None:
     twice = PlainPipeline({(PlainJob("A", {"n": 1}), PlainJob("A", {"n": 2})): PlainJob("B")})
     own = PlainPipeline({PlainJob("A", {"own": 1}): PlainJob("B")}, data={"n": 1})
     talk.add("twice", twice)
@@ -521,7 +521,7 @@ def test_a_pipeline_that_their_form_cannot_say_is_left_to_ours(talk: Talk) -> No
     assert talk.ask(command="pipelines", states=["running"])["pipelines"][0]["id"] == "own"
 
 
-def test_a_pipeline_that_ours_have_begun_is_not_given_away(talk: Talk) -> None:
+def test_a_pipeline_begun_by_our_pipeliners_is_not_given_away(talk: Talk) -> None:
     talk.add("x", PlainPipeline({PlainJob("A"): PlainJob("B")}))
     talk.exchange()
     talk.exchange(run=[["x", 0, 1]])

@@ -16,7 +16,7 @@ RARE = {"no-waiting-for-values": range(450, 1250)}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 300, CHUNK))
-def test_nothing_is_lost_nor_twice_whatever_happens(first: int) -> None:
+def test_no_block_is_lost_or_doubled(first: int) -> None:
     for seed in range(first, first + CHUNK):
         assert not (wrong := outcome(seed)), wrong
 
@@ -29,7 +29,7 @@ def test_blocks_without_partners_do_not_ask_for_a_snapshot() -> None:
     assert not (wrong := outcome(185)), wrong
 
 
-def test_without_faults_everything_comes_to_its_end() -> None:
+def test_without_faults_everything_ends() -> None:
     for seed in range(40):
         assert not (wrong := outcome(seed, faults=False)), wrong
 
@@ -41,7 +41,7 @@ def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
     assert any(outcome(seed, broken=broken) and not outcome(seed) for seed in RARE.get(broken, range(LOOKED_AT)))
 
 
-def test_a_seed_that_fails_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_seed_prints_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
     seed = next(seed for seed in range(LOOKED_AT) if outcome(seed, broken="newest-snapshot"))
     assert main(["--first", str(seed), "--seeds", "1", "--broken", "newest-snapshot"]) == 1
     told = capsys.readouterr().out

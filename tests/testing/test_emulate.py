@@ -178,7 +178,7 @@ def test_a_sink_has_done_its_work_when_the_call_returns(alone: Any, capsys: pyte
         assert capsys.readouterr().out == f"Putting {number} in PicklePipe 1.\nkept {number}\n"
 
 
-def test_heads_go_in_and_come_out(alone: Any) -> None:
+def test_heads_are_read_back(alone: Any) -> None:
     heads = alone(jobs.Heads(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]))
     heads(1, head=0b10000)
     assert [int(head) for head in heads.heads] == [0b10001]
@@ -322,7 +322,7 @@ def test_two_at_once_have_a_folder_each(alone: Any, tmp_path: Path) -> None:
     assert {one.cwd, other.cwd} == {str(tmp_path / "1"), str(tmp_path / "1-2")}
 
 
-def test_the_folder_is_made_anew(alone: Any) -> None:
+def test_the_folder_is_recreated(alone: Any) -> None:
     job = jobs.Keep(inputs=[PicklePipe(1)])
     with alone(job) as keep:
         keep("old")

@@ -31,7 +31,7 @@ def look(at: float, incarnation: int = 1, **changes: Any) -> dict[str, Any]:
     return {"jobs": [row]}
 
 
-def test_what_happened_in_between() -> None:
+def test_events_between_two_measurements() -> None:
     later = look(
         12.0,
         blocks=90,

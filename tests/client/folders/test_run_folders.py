@@ -103,7 +103,7 @@ def test_other_names_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE])
-def test_a_failure_leaves_what_was_there(tmp_path: Path, error: int) -> None:
+def test_a_failure_leaves_the_old_content(tmp_path: Path, error: int) -> None:
     before = make(tmp_path)
     nth, failed = 0, True
     while failed:
@@ -123,7 +123,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, error: int) -> None:
     assert os.readlink(tmp_path / "local") == f"runs/{folder.name}"
 
 
-def test_the_clock_does_not_decide_what_is_newest(tmp_path: Path) -> None:
+def test_the_newest_snapshot_is_not_chosen_by_the_clock(tmp_path: Path) -> None:
     for date in ("2026-11-29", "1970-01-01", "2030-01-01", "2000-01-01"):
         newest = make(tmp_path, keep=2, date=date)
     assert [path.name for path in run_folders.runs(tmp_path)] == ["2000-01-01-4", "2030-01-01-3"]

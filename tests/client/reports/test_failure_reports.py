@@ -51,7 +51,7 @@ def failover(number: int, job: str = "Src 1") -> Failover:
     return Failover(what=f"{job} died", why="no microphone", moves=(f"{job} again on client",), seconds=number / 10, replayed=number)
 
 
-def test_the_summary_has_one_line_for_what_repeats_and_json_has_all() -> None:
+def test_the_summary_has_one_line_for_repeated_failovers_and_json_has_all() -> None:
     failovers = [failover(1), failover(3), failover(2, "Mid 2"), failover(2)]
     assert grouped(failovers) == [
         "Src 1 died: no microphone; Src 1 again on client; 0.30 s, 6 blocks replayed; 3 times, the slowest is given",

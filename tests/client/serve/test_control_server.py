@@ -190,7 +190,7 @@ def test_the_end_of_the_network(tmp_path: Path) -> None:
     assert not served.file.exists()
 
 
-def test_hanging_up_ends_what_a_viewer_waits_for(tmp_path: Path) -> None:
+def test_hanging_up_ends_a_viewers_wait(tmp_path: Path) -> None:
     served = Served(tmp_path)
     with Viewer(tmp_path) as viewer:
         viewer.ask(FollowRun(), RunFollowed)

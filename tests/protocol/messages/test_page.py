@@ -13,7 +13,7 @@ from scripts import draw_messages
 from scripts.draw_messages import PAGE, main, members, page, title
 
 
-def test_the_page_is_what_the_classes_give() -> None:
+def test_the_page_is_drawn_from_the_classes() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "the messages have changed: .venv/bin/python -m scripts.draw_messages"
     assert main(["--check"]) == 0
 
@@ -34,7 +34,7 @@ def test_types_and_values_are_those_of_json() -> None:
     assert "| `worker`: always `null` |" in page()
 
 
-def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_differs_is_found_and_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "docs" / "messages.md"
     monkeypatch.setattr(draw_messages, "PAGE", target)
     assert main(["--check"]) == 1

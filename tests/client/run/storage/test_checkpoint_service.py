@@ -149,7 +149,7 @@ def test_another_choice_is_caught(broken: type[PendingWrites], tmp_path: Path) -
         assert written_by(broken, tmp_path, patience_s=1) == [1, 50]
 
 
-def test_a_new_incarnation_begins_with_what_is_on_the_disk_and_finds_nothing_later(tmp_path: Path) -> None:
+def test_a_new_incarnation_begins_with_the_newest_snapshot_on_the_disk(tmp_path: Path) -> None:
     """What the incarnation before has sent is either on the disk by then, or never gets there."""
     found: list[tuple[tuple[int, int], ...]] = []
     assert written_by(PendingWrites, tmp_path, during=lambda service: found.append(service.kept(3)[0])) == [1]
