@@ -101,7 +101,9 @@ def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
 
 
 def _bundle(job: BaseJob, wiring: Wiring, root: Path, folder: Path) -> JobBundle:
-    """Return what the process of a job that has no neighbours receives, with limits for small tests."""
+    """Return what the process of a job that has no neighbours receives, with limits for small
+    tests.
+    """
     pipes = (*job.inputs, *job.outputs) if hasattr(job, "EXECUTABLE") else ()
     return JobBundle(
         job_id=job._fission_id,

@@ -110,7 +110,9 @@ class Running:
         os.close(self.report)
 
     def signal_group(self, number: int) -> bool:
-        """Send a signal to the process and all processes of its group; return whether there are any."""
+        """Send a signal to the process and all processes of its group; return whether there are
+        any.
+        """
         if not self.process:
             return False
         try:

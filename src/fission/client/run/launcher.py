@@ -44,7 +44,8 @@ class Launcher:
             checkpoints: has what new incarnations start from.
             processes: get each incarnation that starts.
             stalled_jobs: get the start of each incarnation.
-            on_console: called with ("new incarnation", job, 0) before a later incarnation of a job starts.
+            on_console: called with ("new incarnation", job, 0) before a later incarnation of a job
+                starts.
             clock: returns the time in seconds.
         """
         self._network, self._engine, self._supervisor, self._channel = network, engine, supervisor, channel

@@ -124,8 +124,8 @@ class Consoles:
         """Handle an event of a job.
 
         Args:
-            what: "ended", "new incarnation" (a new incarnation), or "typed" (the newest incarnation has
-                taken lines).
+            what: "ended", "new incarnation" (a new incarnation), or "typed" (the newest incarnation
+                has taken lines).
             job: id of the job.
             lines: total number of lines taken.
         """

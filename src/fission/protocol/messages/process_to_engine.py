@@ -19,7 +19,8 @@ class ProcessReport(Message, frozen=True, tag="process_report"):
     """The job's process ends.
 
     Attributes:
-        outcome: "finished", "ended", "stopped", "failed", or "node fault": the node could not start or keep it.
+        outcome: "finished", "ended", "stopped", "failed", or "node fault": the node could not start
+            or keep it.
         error: of a failure, for the user; for a node fault, its cause.
         counts: what it has counted; None: it had not begun.
         block: number of the compute block at which it failed; 0: it had not begun.
