@@ -4,7 +4,7 @@ ezmsg through shared memory.
 The second row compares this with the speed of memory: the chain copies each block twice, in two processes; the reference is the number
 of copies that a single process makes in the same time. The goal is half of that.
 
-    python -m benchmarks.big_blocks [--runs 3] [--seconds 2] [--json FILE]
+    python -m benchmarks.big_blocks [--runs 2] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def memory_copies(seconds: float) -> dict[str, float]:
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__, runs=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
     order = {"seconds": options.seconds, "size": MB, "kind": "numpy"}

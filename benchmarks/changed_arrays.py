@@ -2,7 +2,7 @@
 
 `self.new_array(shape, dtype)` lets a job compute straight into shared memory. Where FISSION has none, its row says so.
 
-    python -m benchmarks.changed_arrays [--runs 3] [--seconds 2] [--json FILE]
+    python -m benchmarks.changed_arrays [--runs 2] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fission.core.jobs import PythonJob
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__, runs=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
     peers = here(("bare", "careful", "ezmsg"))

@@ -2,7 +2,7 @@
 
 A window holds 32 blocks of 1 MB, fewer than there are between two snapshots; of 64 KB it holds 512.
 
-    python -m benchmarks.checkpoint_large [--runs 3] [--seconds 2] [--json FILE]
+    python -m benchmarks.checkpoint_large [--runs 2] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CASES = (("1 MB numpy, CHECKPOINT = 100, 1 KB of state", MB, 100), ("64 KB numpy
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__, runs=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source sends")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -3,7 +3,7 @@
 The source is on the first host, a job that returns its input on the second, the sink with the client; every hop crosses a veth. Both
 chains run alternately; benchmarks/bare_hosts.py is the bare one. Needs root: see tests/cluster/hosts.py.
 
-    python -m benchmarks.hosts_throughput [--runs 3] [--seconds 2] [--json FILE]
+    python -m benchmarks.hosts_throughput [--runs 2] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fission_hosts(machines: Machines, order: dict[str, Any]) -> dict[str, float]
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__, runs=2)
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
     rows = []

@@ -1,6 +1,6 @@
 """The delay of small blocks at 500 a second over two hops: its median is at most 1.2 of the bare chain's, the processor time 1.3.
 
-python -m benchmarks.latency [--runs 5] [--blocks 1000] [--rate 500] [--json FILE]
+python -m benchmarks.latency [--runs 3] [--blocks 1000] [--rate 500] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from benchmarks.peers import here
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__)
+    parser = arguments(__doc__, runs=3)
     parser.add_argument("--blocks", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=500, help="blocks a second")
     options = parser.parse_args()

@@ -2,7 +2,7 @@
 
 Bytes are compared with chains that send them as they are, pickles of a user's own with chains that pickle.
 
-    python -m benchmarks.pipe_kinds [--runs 2] [--seconds 2] [--json FILE]
+    python -m benchmarks.pipe_kinds [--runs 1] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CASES: tuple[tuple[str, dict[str, Any], str], ...] = (
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=2)
+    parser = arguments(__doc__, runs=1)
     parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

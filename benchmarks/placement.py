@@ -2,7 +2,7 @@
 
 Ten jobs a node, in chains, on nodes that have all measured the links to each other. Decisions only: no process is started.
 
-    python -m benchmarks.placement [--runs 3] [--nodes 100 300 1000] [--json FILE]
+    python -m benchmarks.placement [--runs 2] [--nodes 100 300 1000] [--json FILE]
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def placed(nodes: int) -> tuple[float, float]:
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__, runs=3)
+    parser = arguments(__doc__, runs=2)
     parser.add_argument("--nodes", type=int, nargs="+", default=[100, 300, 1000])
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

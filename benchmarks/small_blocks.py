@@ -3,7 +3,7 @@
 The middle job returns its input. All chains run in turn; see benchmarks/peers.py for what the others are. Raw blocks of 64 bytes, through
 a BytesPipe, are compared with chains that do not pickle at all.
 
-    python -m benchmarks.small_blocks [--runs 5] [--seconds 2] [--json FILE]
+    python -m benchmarks.small_blocks [--runs 3] [--seconds 1] [--json FILE]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.peers import here
 def main() -> int:
     """Print the table and write the JSON."""
     parser = arguments(__doc__, runs=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
     peers = here(("bare", "careful", "ezmsg"))
     small = {"seconds": options.seconds}
