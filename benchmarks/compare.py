@@ -30,10 +30,16 @@ NEW_TREE = Path(__file__).resolve().parent.parent
 INTERNALS = ("fault_times.py", "networks/chain/windowless.py")
 #: Seconds after which a run of one benchmark is aborted.
 LIMIT_S = 1800.0
+#: Pairs of one benchmark that are repeated because a run failed, as on a machine that is too busy.
+FAILURES = 2
 #: The figure of a row is the first of these that it has.
 FIGURES = ("fission", "all")
 #: Figures of which more is better; all others are times, of which less is better.
 RATES = ("/s", "per_s")
+
+
+class RunFailed(Exception):
+    """A run of a benchmark failed; the text has its output."""
 
 
 class Tree:
@@ -71,7 +77,7 @@ class Tree:
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise SystemExit(f"Error: {shlex.join(words)} failed in {self.root}\n{done.stdout}{done.stderr}")
+            raise RunFailed(f"{shlex.join(words)} failed in {self.root}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     def run(self, benchmark: str) -> dict[str, tuple[float, bool]]:
@@ -94,10 +100,19 @@ class Tree:
 def speeds(old: Tree, new: Tree, benchmark: str, pairs: int, least: float) -> list[dict[str, Any]]:
     """Run a benchmark this many times in both trees; return a row for each case that both have."""
     found: dict[str, list[tuple[float, float, bool]]] = {}
-    for number in range(pairs):
+    number = failures = 0
+    while number < pairs:
         turn = (old, new) if number % 2 == 0 else (new, old)
-        results = {tree: tree.run(benchmark) for tree in turn}
-        print(f"{benchmark}: pair {number + 1} of {pairs}", file=sys.stderr)
+        try:
+            results = {tree: tree.run(benchmark) for tree in turn}
+        except RunFailed as error:
+            failures += 1
+            print(f"{benchmark}: {error}", file=sys.stderr)
+            if failures > FAILURES:
+                return [{"benchmark": shlex.split(benchmark)[0], "case": f"{failures} runs failed", "verdict": "FAILED"}]
+            continue
+        number += 1
+        print(f"{benchmark}: pair {number} of {pairs}", file=sys.stderr)
         for case, (after, more_is_better) in results[new].items():
             if case in results[old]:
                 found.setdefault(case, []).append((results[old][case][0], after, more_is_better))

@@ -17,12 +17,13 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks.chain import arguments, show
-from benchmarks.fault_times import PARTS, timed_events, times
+from benchmarks.fault_times import PARTS, TOTAL, timed_events, times
 
 PROJECT = Path(__file__).resolve().parent / "networks"
 #: Seconds between two faults of one run; the network has long recovered by then.
@@ -30,6 +31,8 @@ APART_S = 1.0
 #: Seconds until the first fault; everything runs by then.
 FIRST_S = 1.5
 PULSE_INTERVAL_S = 0.1
+#: Seconds after a launch in which the gap may begin; arbitrary.
+LAUNCH_S = 0.05
 #: Longest allowed time until a job is back, in seconds.
 JOB_S = 0.150
 NODE_S = 5 * PULSE_INTERVAL_S + JOB_S
@@ -53,11 +56,27 @@ def gaps(options: list[str], faults: int, rate: float, lost: str) -> list[dict[s
     failovers = [one for one in json.loads(done.stdout)["failovers"] if re.search(lost, one["what"]) and one["moves"]]
     if len(failovers) != faults:
         raise RuntimeError(f"{len(failovers)} failovers instead of {faults}: {failovers}")
-    # the source's own restart does not count: the lost job is downstream of it, so each fault makes one gap
-    found = sorted(sorted(pairwise(arrivals), key=lambda gap: gap[0] - gap[1])[:faults])
     events = timed_events(PROJECT / "failover/simulation/events.jsonl")
+    # the first launch is the start; the lost job is downstream of the source, so each fault makes one gap
+    launches = [event["at"] for event in events if event["what"] == "Launch" and event["job"] == TOTAL][1:]
+    found = [gap_at(launch, arrivals) for launch in launches]
+    if len(found) != faults:
+        raise RuntimeError(f"{len(found)} launches after a fault instead of {faults}")
     following = [before for before, _ in found[1:]] + [float("inf")]
-    return [{**times(before, end, events, arrivals), "all": after - before} for (before, after), end in zip(found, following, strict=True)]
+    rows = []
+    for launch, (before, after), end in zip(launches, found, following, strict=True):
+        known = max(event["at"] for event in events if event["what"] in ("NodeLost", "JobEnded") and event["at"] <= launch)
+        # blocks in flight may still have arrived when the loss was known
+        rows.append({**times(min(before, known), end, events, arrivals), "all": after - before})
+    return rows
+
+
+def gap_at(launch: float, arrivals: Sequence[float]) -> tuple[float, float]:
+    """Return the longest gap between two arrivals that the launch of the lost job is in, or shortly before.
+
+    On a busy machine there are as long gaps elsewhere, and blocks that are in flight still arrive after the launch.
+    """
+    return max((gap for gap in pairwise(arrivals) if gap[1] > launch and gap[0] < launch + LAUNCH_S), key=lambda gap: gap[1] - gap[0])
 
 
 def job_killed(options: argparse.Namespace) -> list[dict[str, float]]:

@@ -107,3 +107,20 @@ def test_trees_without_a_common_case_are_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "Error: known has no case that is in both trees" in done.stderr
+
+
+def test_a_pair_with_a_failed_run_is_repeated_and_then_given_up(tmp_path: Path) -> None:
+    old, new = (tree(tmp_path / name, [{"case": "a", "figure": "p50_us", "fission": 1}]) for name in ("old", "new"))
+    program = new / "benchmarks/known.py"
+    sound = program.read_text()
+
+    first = repr(str(tmp_path / "first"))
+    once = f"from pathlib import Path\nif not Path({first}).exists():\n    Path({first}).touch()\n    raise SystemExit(3)\n"
+    program.write_text(once + sound)
+    assert compare(str(old), "known", "--new-tree", str(new), "--pairs", "1").returncode == 0
+
+    program.write_text("raise SystemExit('broken')\n")
+    done = compare(str(old), "known", "--new-tree", str(new), "--pairs", "1")
+    assert done.returncode == 1
+    assert "3 runs failed" in done.stdout
+    assert "broken" in done.stderr
