@@ -17,7 +17,7 @@ PROGRAMS: dict[str, str | None] = {
     "latency": "--runs 1",
     "big_blocks": "--runs 1 --seconds 1",
     "checkpoint_large": "--runs 1 --seconds 1",
-    "checkpoint_every": "--runs 1 --seconds 1 --blocks 500",
+    "checkpoint_every": "--runs 1 --seconds 1 --blocks 6000",
     "executables": "--runs 1 --seconds 0.5",
     "long_chains": "--runs 1 --hops 2 16",
     "fan_out": "--runs 1 --seconds 1",
