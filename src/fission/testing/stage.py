@@ -7,7 +7,6 @@ output, its blocks and its exit are the events that `JobStage.next` returns.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pickle
 import shutil
@@ -35,6 +34,7 @@ from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessag
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
 from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
 from fission.protocol.messages.process_to_engine import ProcessReport, read_report
+from fission.testing.job_folder import claim_folder
 
 #: Seconds that a job has to end after SIGTERM; arbitrary, as in `simulate`.
 GRACE_S = 1.0
@@ -68,36 +68,6 @@ class Exited:
 
 
 Event: TypeAlias = "Printed | Exited | Data | End | Release | JobMessage"
-
-
-def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
-    """Create or empty the folder ``base/<job id>``, and keep other processes from using it.
-
-    If another process uses it already, the folder is ``base/<job id>-2`` and so on.
-
-    Returns:
-        The folder, and the descriptor that holds its lock.
-
-    Raises:
-        OSError: the folder cannot be created.
-    """
-    number = 1
-    while True:
-        folder = base / (str(job._fission_id) if number == 1 else f"{job._fission_id}-{number}")
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            number += 1
-            continue
-        for entry in folder.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-        return folder, descriptor
 
 
 def _bundle(job: BaseJob, wiring: Wiring, root: Path, folder: Path) -> JobBundle:
