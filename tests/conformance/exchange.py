@@ -16,18 +16,14 @@ import pytest
 
 from fission.ports import Links
 from fission.protocol import frames
-from fission.protocol.dropping import DroppingOutput
-from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.endpoint_spec import OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.link_messages import CLOSED, Data, Message, Release
 from fission.protocol.optional import OptionalSpec
-from fission.protocol.output import Output
 from fission.protocol.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
-from fission.protocol.window import SendWindow
-from fission.runtime.inputs_shell import InputsShell
-from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from tests.conformance.places import DEADLINE_S, Place, Task
+from tests.one_pipe import Consumer, Producer
 from tests.waiting import eventually
 
 CORRUPTED = 0x80
@@ -111,17 +107,12 @@ class Line:
         self.spy = Spy(place.links(control=control, outputs={1: data}))
         self.spy.on_send = self._on_send
         self.links = place.links(data=data, inputs={1: control})
-        self.armed: list[float] = []
         self.most = 0
-        window: SendWindow[list[Buffer]] = SendWindow(blocks, size, needed=spec.block_count)
-        if dropping:
-            machine: Output = DroppingOutput(1, 1, window, max_queue=dropping, needed=spec.block_count)
-            self.output: OutputShell = DroppingOutputShell(machine, self.spy, arm=self.armed.append)
-        else:
-            self.output = OutputShell(Output(1, 1, window), self.spy, arm=self.armed.append, clock=clock)
+        output = OutputSpec(1, block_count=spec.block_count, max_queue=dropping)
+        self.output = Producer(self.spy, output, blocks=blocks, size=size, clock=clock)
+        self.armed = self.output.armed
         specs, optionals = ([], [optional]) if optional else ([spec], [])
-        inputs = Inputs(specs, optionals, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
-        self.inputs = InputsShell(inputs, self.links)
+        self.inputs = Consumer(self.links, specs, optionals, blocks=blocks, size=size)
         self.got: list[tuple[int, Any, Any]] = []
         self.grouped = spec.block_count > 1
         self.output.open()
@@ -408,7 +399,6 @@ class LineConformance:
             payload(1),
             *(one for size in sizes for one in (b"small", [b"big", b"x" * size, b"y" * size])),
         ]
-        assert line.inputs.machine.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
 
     def test_numbers_that_do_not_exist_are_skipped(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock)

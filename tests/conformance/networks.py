@@ -17,9 +17,9 @@ from fission.core.pipes import BytesPipe, OptionalPicklePipe, PicklePipe
 from fission.ports import JobBundle, Links, Wiring
 from fission.protocol import frames
 from fission.protocol.inputs import InputCounts
-from fission.protocol.link_messages import End, Open, Release
+from fission.protocol.link_messages import Release
 from fission.runtime import report
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from fission.runtime.job_process import LINGER_S
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place
@@ -46,20 +46,20 @@ class Network:
         producers = {pipe.id: job for job in jobs for pipe in job.outputs}
         data = {job.id: place.address() for job in jobs}
         control = {job.id: place.address() for job in jobs}
+        self.shells: dict[int, EndpointShell] = {}
         self.links: dict[int, Links] = {}
-        self.exchanges: dict[int, Exchange] = {}
         self._hosts: dict[int, PythonHost] = {}
         for job in jobs:
             outputs = {pipe.id: data[consumers[pipe.id].id] for pipe in job.outputs}
             inputs = {pipe.id: control[producers[pipe.id].id] for pipe in job.inputs}
             bundle = self._bundle(job, Wiring(data[job.id], control[job.id], outputs, inputs), consumers, blocks, size, feedback)
-            links = self.links[job.id] = place.links(data[job.id], control[job.id], outputs, inputs)
-            self.exchanges[job.id] = self.make(job, bundle, links)
-            self._hosts[job.id] = PythonHost(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
+            self.links[job.id] = place.links(data[job.id], control[job.id], outputs, inputs)
+            self.shells[job.id] = self.make(job, bundle, self.links[job.id])
+            self._hosts[job.id] = PythonHost(job, self.shells[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
 
-    def make(self, job: BaseJob, bundle: JobBundle, links: Links) -> Exchange:
-        """Return the exchange of a job."""
-        return Exchange(job, bundle, links)
+    def make(self, job: BaseJob, bundle: JobBundle, links: Links) -> EndpointShell:
+        """Return the shell of a job's endpoint."""
+        return make_shell(job, bundle, links)
 
     @staticmethod
     def _bundle(
@@ -91,39 +91,25 @@ class Network:
             try:
                 return self._hosts[number].run()
             finally:
-                self.exchanges[number].close(LINGER_S)
+                self.shells[number].close(LINGER_S)
 
-        tasks = {number: self._place.start(lambda number=number: live(number)) for number in self.exchanges}
+        tasks = {number: self._place.start(lambda number=number: live(number)) for number in self.shells}
         try:
             outcomes = {number: task.result() for number, task in tasks.items()}
         finally:
             if any(task.running for task in tasks.values()):
                 self._give_up()
         assert set(outcomes.values()) == {report.FINISHED}
-        assert all(exchange.inputs.malformed == 0 for exchange in self.exchanges.values())
-        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inputs.machine.counts().items()}
+        assert all(shell.endpoint.counter.malformed == 0 for shell in self.shells.values())
+        return {pipe: counts for shell in self.shells.values() for pipe, counts in shell.inputs.counts().items()}
 
     def _give_up(self) -> None:
         """Let the threads end after the test has failed."""
-        for exchange in self.exchanges.values():
-            exchange.abandon()
-            exchange.console.add(None)
-            for output in exchange.outputs:
-                output.notify()
-            end_inputs(exchange)
-            exchange.wake()
-
-
-def end_inputs(exchange: Exchange) -> None:
-    """End all non-ASYNC inputs of a job where they are, whatever their producers do."""
-    aligner = exchange.inputs.aligner
-    if aligner is None:
-        return
-    for pipe, receiver in zip(aligner.counts(), aligner.receivers, strict=True):
-        incarnation = max(1, receiver.incarnation)
-        if receiver.mark is None:
-            aligner.open(Open(pipe, incarnation, receiver.generation, 0))
-        aligner.end(End(pipe, incarnation, receiver.generation, receiver.high, final=True))
+        for shell in self.shells.values():
+            shell.abandon()
+            shell.console.add(None)
+            shell.notify()
+            shell.wake()
 
 
 class Source(PythonJob):
@@ -317,7 +303,7 @@ class NetworkConformance:
 
         def values() -> Iterator[int]:
             yield 1
-            eventually(lambda: network.exchanges[source.id].unwanted, DEADLINE_S / 2, "the message that no consumer needs more")
+            eventually(lambda: network.shells[source.id].endpoint.unwanted, DEADLINE_S / 2, "the message that no consumer needs more")
 
         pipes = [PicklePipe(1), PicklePipe(2)]
         source, sink = Source(values(), [pipes[0]]), First([pipes[1]])
@@ -327,7 +313,7 @@ class NetworkConformance:
 
     # releases, step by step: the test plays the job's loop
 
-    def one_block_further(self, place: Place) -> tuple[Exchange, Links]:
+    def one_block_further(self, place: Place) -> tuple[EndpointShell, Links]:
         """Return a job in the middle of a block, and its producer's links.
 
         The job has taken and sent one block, but not yet reported that it is done.
@@ -335,19 +321,19 @@ class NetworkConformance:
         pipes = [PicklePipe(1), PicklePipe(2)]
         jobs = [Source([], [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), Sink([pipes[1]])]
         network = Network(place, jobs)
-        exchanges = network.exchanges
-        producer, middle = exchanges[1].outputs[0], exchanges[2]
-        producer.open()
-        producer.put(b"x")
+        producer, middle = network.shells[1], network.shells[2]
+        for shell in (producer, middle):
+            with shell.performing() as endpoint:
+                endpoint.start(0.0)
+        producer.outputs[0].put(b"x")
         producer.flush()
-        middle.outputs[0].open()
         assert middle.receive()
         assert middle.receive()
         assert middle.inputs.aligner is not None
         middle.inputs.aligner.begin(1)
-        assert middle.inputs.take() is not None
+        assert middle.take() is not None
         middle.outputs[0].put(b"y")
-        middle.outputs[0].flush()
+        middle.flush()
         return middle, network.links[1]
 
     @staticmethod
@@ -380,19 +366,20 @@ class NetworkConformance:
         """The check before the wait must not consume it."""
         pipe = PicklePipe(1)
         network = Network(place, [Source([], [pipe]), Sink([pipe])])
-        exchange = network.exchanges[2]
+        shell = network.shells[2]
         for _ in range(3):
-            exchange.wake()
-            assert place.start(exchange.receive).result() is False
-        waiting = place.start(exchange.receive)
-        exchange.wake()
+            shell.wake()
+            assert place.start(shell.receive).result() is False
+        waiting = place.start(shell.receive)
+        shell.wake()
         assert waiting.result() is False
 
     def test_a_wake_up_comes_between_messages(self, place: Place) -> None:
         pipe = PicklePipe(1)
         network = Network(place, [Source([], [pipe]), Sink([pipe])])
-        producer, consumer = network.exchanges[1], network.exchanges[2]
-        producer.outputs[0].open()
+        producer, consumer = network.shells[1], network.shells[2]
+        with producer.performing() as endpoint:
+            endpoint.start(0.0)
         assert consumer.receive()
         for _ in range(100):
             consumer.wake()
@@ -400,4 +387,4 @@ class NetworkConformance:
             producer.outputs[0].flush()
             while not place.start(consumer.receive).result():
                 pass  # it was woken
-        assert consumer.inputs.machine.counts()[1].received == 100
+        assert consumer.inputs.counts()[1].received == 100

@@ -32,8 +32,8 @@ class Task(Generic[T]):
         self._function = function
         self._found: list[T] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="test-task", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._run, name="test-task", daemon=True)
+        self.thread.start()
 
     def _run(self) -> None:
         try:
@@ -43,11 +43,11 @@ class Task(Generic[T]):
 
     @property
     def running(self) -> bool:
-        return self._thread.is_alive()
+        return self.thread.is_alive()
 
     def result(self, deadline_s: float = DEADLINE_S) -> T:
         """Return or raise what the function did; fail if it exceeds the deadline."""
-        self._thread.join(deadline_s)
+        self.thread.join(deadline_s)
         if self.running:
             raise AssertionError(f"not ended within {deadline_s:g} s: {self._function}")
         if self._error is not None:
@@ -112,7 +112,7 @@ class Place(ABC):
         """Wait for the threads. Call it once."""
         try:
             for task in self._tasks:
-                task._thread.join(DEADLINE_S)
+                task.thread.join(DEADLINE_S)
                 if task.running:
                     raise AssertionError(f"a thread of the test has not ended: {task._function}")
         finally:
@@ -141,17 +141,17 @@ class MemoryPlace(Place):
 
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         super().__init__(deadline_s)
-        self._network = MemoryNetwork()
+        self.network = MemoryNetwork()
         self._numbers = count(1)
 
     def address(self) -> str:
         return f"address {next(self._numbers)}"
 
     def make(self, wiring: Wiring) -> Links:
-        return MemoryLinks(wiring, self._network)
+        return MemoryLinks(wiring, self.network)
 
     def leftovers(self) -> list[str]:
-        return sorted(self._network.listening)
+        return sorted(self.network.listening)
 
 
 class IpcPlace(Place):

@@ -1,6 +1,6 @@
 """Random networks in threads of this process.
 
-Hosts, exchanges and programs are real; queues replace sockets, and a small client stores snapshots.
+Hosts, shells and programs are real; queues replace sockets, and a small client stores snapshots.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob, ValueStored
 from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, WorkDone
 from fission.runtime import report
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.job_process import LINGER_S
 from fission.runtime.python_host import PythonHost
-from tests.conformance.networks import end_inputs
 from tests.conformance.places import MemoryPlace
 from tests.conformance.random_jobs import End, build
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Plan, calculated, judge
@@ -84,8 +83,8 @@ class Running:
         self.place = MemoryPlace(DEADLINE_S)
         self._data = {job.id: self.place.address() for job in self.jobs}
         self._control = {job.id: self.place.address() for job in self.jobs}
-        self._client = Client(self.place._network, self._control)
-        self.exchanges: dict[int, Exchange] = {}
+        self._client = Client(self.place.network, self._control)
+        self.shells: dict[int, EndpointShell] = {}
         self.hosts: dict[int, Any] = {}
         for job in self.jobs:
             own = folder / str(job.id)
@@ -95,8 +94,8 @@ class Running:
             wiring = Wiring(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
             bundle = self._bundle(job, wiring, str(own))
             links = self.place.links(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
-            self.exchanges[job.id] = Exchange(job, bundle, links)
-            self.hosts[job.id] = (ExecutableHost if isinstance(job, ExecutableJob) else PythonHost)(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]
+            self.shells[job.id] = make_shell(job, bundle, links)
+            self.hosts[job.id] = (ExecutableHost if isinstance(job, ExecutableJob) else PythonHost)(job, self.shells[job.id], bundle)  # type: ignore[arg-type]
 
     def _other(self, pipe: int, end: str) -> int:
         job = getattr(self.network, end)(pipe)
@@ -133,15 +132,15 @@ class Running:
             try:
                 return str(self.hosts[number].run())
             finally:
-                self.exchanges[number].close(LINGER_S)
+                self.shells[number].close(LINGER_S)
 
-        tasks = {number: self.place.start(lambda number=number: live(number)) for number in self.exchanges}  # type: ignore[misc]
+        tasks = {number: self.place.start(lambda number=number: live(number)) for number in self.shells}  # type: ignore[misc]
         stuck = ""
         try:
             deadline = time.monotonic() + deadline_s
             required = self.network.required
             for number in required:
-                tasks[number]._thread.join(max(0.0, deadline - time.monotonic()))
+                tasks[number].thread.join(max(0.0, deadline - time.monotonic()))
             if any(tasks[number].running for number in required):
                 stuck = "stalled:\n" + self.states(tasks)
             self._end(tasks)
@@ -168,39 +167,35 @@ class Running:
         for number, task in tasks.items():
             if not task.running:
                 continue
-            exchange = self.exchanges[number]
-            exchange.abandon()
-            program = getattr(self.hosts[number], "_program", None)
-            if program is not None:
-                program.stop()
-            exchange.noted.set()
-            exchange.console.add(None)
-            for output in exchange.outputs:
-                output.on_closed()
-            end_inputs(exchange)
-            exchange.wake()
+            shell = self.shells[number]
+            shell.abandon()
+            if isinstance(self.hosts[number], ExecutableHost):
+                self.hosts[number].stop()
+            shell.console.add(None)
+            shell.notify()
+            shell.wake()
         for task in tasks.values():
-            task._thread.join(5.0)
+            task.thread.join(5.0)
 
     def states(self, tasks: dict[int, Any]) -> str:
         """Return what each of these jobs waits for, and its windows."""
         lines = []
         for number in (number for number, task in tasks.items() if task.running):
-            exchange = self.exchanges[number]
-            aligner = exchange.inputs.aligner
-            text = f"  {self.network.jobs[number].name}: done {exchange.rule.done}, released to {exchange.rule.finished_upto()}"
+            shell = self.shells[number]
+            aligner = shell.inputs.aligner
+            text = f"  {self.network.jobs[number].name}: done {shell.rule.done}, released to {shell.rule.finished_upto()}"
             if aligner is not None:
                 text += f", next {aligner.next}, has " + ", ".join(
-                    f"pipe {pipe} to {receiver.high} (released {exchange.rule.sent_upto(pipe)})"
-                    for pipe, receiver in zip(aligner.counts(), aligner.receivers, strict=True)
+                    f"pipe {pipe} to {aligner.receiver(pipe).high} (released {shell.rule.sent_upto(pipe)})" for pipe in aligner.counts()
                 )
-            if exchange.checkpointer is not None:
-                text += f"; snapshots: stable {exchange.checkpointer.stable}"
+            if shell.endpoint.checkpoints is not None:
+                points = shell.endpoint.checkpoints.points
+                text += f"; snapshots: taken {points.taken}, stable {points.stable}"
             lines.append(text)
-            frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
+            frame = sys._current_frames().get(tasks[number].thread.ident or 0)
             called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
             lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-8:])))
-            for output in exchange.machines:
+            for output in shell.endpoint.outputs:
                 window = output.window
                 lines.append(
                     f"    pipe {output.pipe}: next {window.next}, released {output.released}, room {window.room}, bytes {window.used}, "

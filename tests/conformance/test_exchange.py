@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from fission.errors import RemoteProtocolError
+from fission.protocol import endpoint
 from fission.protocol.dropping import DroppingOutput
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import Buffer
 from fission.protocol.output import Output
+from fission.runtime import endpoint_shell
 from fission.runtime.output_shell import OutputShell
 from tests.conformance import exchange
 from tests.conformance.exchange import LineConformance
@@ -80,7 +82,7 @@ class DropsTheNewest(DroppingOutput):
 class ClosesNothing(Inputs):
     def close(self) -> None:
         super().close()
-        self.answers.clear()
+        self.effects.clear()
 
 
 CAUGHT = [
@@ -96,7 +98,7 @@ CAUGHT = [
 
 @pytest.mark.parametrize(("name", "broken", "test"), CAUGHT, ids=[broken.__name__ for _, broken, _ in CAUGHT])
 def test_a_broken_exchange_is_caught(monkeypatch: pytest.MonkeyPatch, name: str, broken: type, test: str) -> None:
-    monkeypatch.setattr(exchange, name, broken)
+    monkeypatch.setattr(endpoint_shell if name == "OutputShell" else endpoint, name, broken)
     monkeypatch.setattr(exchange, "DEADLINE_S", 0.2)
     place = MemoryPlace(deadline_s=0.2)  # a reader that waits in vain gets None then
     function = getattr(LineConformance(), test)

@@ -11,9 +11,9 @@ from unittest import mock
 import pytest
 
 from fission.core import rates
+from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
 from fission.runtime.executable_host import ExecutableHost
-from fission.runtime.output_shell import OutputShell
 from tests.conformance import random_in_threads
 from tests.conformance.random_networks import Node, Plan, main, outcome, plan
 from tests.e2e.support import column, finish, network
@@ -79,7 +79,7 @@ def deaf_programs() -> AbstractContextManager[Any]:
 
 def no_pressure() -> AbstractContextManager[Any]:
     """Do not pass pressure on."""
-    return mock.patch.object(OutputShell, "press", return_value=None)
+    return mock.patch.object(Output, "press", return_value=None)
 
 
 def released_as_read() -> AbstractContextManager[Any]:

@@ -498,12 +498,13 @@ def test_descriptors_are_all_that_an_executable_inherits(fission: CommandLine) -
 # -- a block that does not come ---------------------------------------------------------------------------------------
 
 
-class _Exchange:
-    """As much of an exchange as the reading side of an executable needs."""
+class _Shell:
+    """As much of an endpoint and its shell as the reading side of an executable needs."""
 
     unwanted = pressed = False
 
     def __init__(self) -> None:
+        self.endpoint = self
         self.outputs = [_Output()]
         self.rule = ReleaseRule(window_blocks=1, window_bytes=1)
         self.woken = threading.Event()
@@ -596,9 +597,9 @@ def test_the_watch_over_a_running_executable_reports_it(short_patience: None, ca
     go = os.open(tmp_path / "go", os.O_RDWR)  # so that neither side waits for the other
     with collecting():
         job = Slow(outputs=[BytesPipe(2, 4)])
-    exchange: Any = _Exchange()
+    shell: Any = _Shell()
     bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset(), "kept": {}})()
-    host = executable_host.ExecutableHost(job, exchange, bundle)
+    host = executable_host.ExecutableHost(job, shell, bundle)
     with caplog.at_level(logging.DEBUG, "fission.runtime"):
         host._program = Program(job, str(tmp_path), host)
         host._numbered.set()
@@ -607,11 +608,11 @@ def test_the_watch_over_a_running_executable_reports_it(short_patience: None, ca
             eventually(
                 lambda: any("3 of 4 bytes of a block are there" in text for text in caplog.messages), 5, lambda: str(caplog.messages)
             )
-            assert exchange.outputs[0].blocks == [b"whol"]
+            assert shell.outputs[0].blocks == [b"whol"]
         finally:
             os.close(go)
             host._await_end(host._program)
-    assert exchange.woken.is_set()
+    assert shell.woken.is_set()
 
 
 def test_an_executable_that_must_stop_while_it_starts_can_say_goodbye(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -639,11 +640,11 @@ def test_an_executable_that_must_stop_while_it_starts_can_say_goodbye(monkeypatc
         return process
 
     started: list[subprocess.Popen[bytes]] = []
-    exchange: Any = _Exchange()
+    shell: Any = _Shell()
     bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset(), "kept": {}})()
     with collecting():
         job = Polite(outputs=[BytesPipe(2, 4)])
-    host = executable_host.ExecutableHost(job, exchange, bundle)
+    host = executable_host.ExecutableHost(job, shell, bundle)
     monkeypatch.setattr(program, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
     before = signal.signal(signal.SIGUSR1, tell)
     try:

@@ -817,10 +817,10 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
         def setup(self, *args, **kwargs):
             {setup}
             if not Path("broken").exists():  # the first incarnation alone
-                from fission.runtime.exchange import Exchange
+                from fission.protocol.endpoint import Endpoint
 
                 Path("broken").touch()
-                Exchange._on_wire = Deaf.broken
+                Endpoint.wire = Deaf.broken
         def broken(self, *args):
             raise RuntimeError("this order cannot be carried out")
         def run(self, value):

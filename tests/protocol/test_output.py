@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
+from fission.protocol.endpoint_effects import SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.output import Output
@@ -18,14 +19,14 @@ def window(blocks: int = 8) -> SendWindow[list[Buffer]]:
 def output(blocks: int = 8) -> Output:
     made = Output(7, 1, window(blocks))
     made.open()
-    made.outgoing.clear()
+    made.effects.clear()
     return made
 
 
 def out(one: Output, now: float = 0.0) -> list[Message]:
     """What is sent now."""
-    messages = [frames.decode(message) for message in one.outgoing]
-    one.outgoing.clear()
+    messages = [frames.decode(effect.message) for effect in one.effects if isinstance(effect, SendData)]
+    one.effects.clear()
     one.after_send(now)
     return messages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,17 +15,15 @@ from fission.adapters.shared_memory.segments import run_prefix, sweep
 from fission.adapters.shared_memory.views import Views
 from fission.protocol import frames
 from fission.protocol import output as output_module
-from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.endpoint_spec import OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputSpec
 from fission.protocol.large_blocks import Leased, big_message
 from fission.protocol.link_messages import Data, Release
 from fission.protocol.output import Output
 from fission.protocol.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
-from fission.protocol.window import SendWindow
-from fission.runtime.inputs_shell import InputsShell
-from fission.runtime.output_shell import OutputShell
 from fission.runtime.watch import Tap
+from tests.one_pipe import Consumer, Producer
 
 KIB = 1 << 10
 #: A window in which this many blocks of 64 KiB are sent together.
@@ -60,7 +59,7 @@ class Line:
         self.prefix = run_prefix()
         self.arena = Arena(self.prefix, 1, 1, [1])
         self.wire = Wire()
-        self.output = OutputShell(Output(1, 1, SendWindow(size=WINDOW_BYTES)), self.wire, arm=lambda moment: None, clock=lambda: self.now)  # type: ignore[arg-type]
+        self.output = Producer(self.wire, OutputSpec(1), size=WINDOW_BYTES, clock=lambda: self.now)
         self.output.open()
         self.got: list[tuple[int, bytes, list[bytes], int]] = []
         self.incarnation = 0
@@ -69,8 +68,8 @@ class Line:
     def new_incarnation(self) -> None:
         self.incarnation += 1
         # views end with the blocks taken from them, none of which is kept here
-        inputs = Inputs([InputSpec(1)], [], incarnation=self.incarnation, head_size=1, window_blocks=4096, window_bytes=WINDOW_BYTES)
-        self.inputs = InputsShell(inputs, self.wire, Views(self.incarnation))  # type: ignore[arg-type]
+        viewer = Views(self.incarnation)
+        self.inputs = Consumer(self.wire, [InputSpec(1)], incarnation=self.incarnation, blocks=4096, size=WINDOW_BYTES, viewer=viewer)
 
     def put(self, *blocks: Any, heads: dict[int, int] | None = None) -> None:
         """Put blocks: a text is a small one, a number is the length of a buffer in shared memory, a list is sent unchanged."""
@@ -108,7 +107,7 @@ class Line:
         self.output.on_release(Release(1, self.incarnation, 0, upto, upto))
 
     def close(self) -> None:
-        self.output.on_closed()
+        self.output.do(self.output.machine.close)
         self.arena.close()
         sweep(self.prefix)
 
@@ -215,7 +214,8 @@ def test_memory_is_given_back_with_the_last_that_travelled_with_it(line: Line) -
     line.put(*[64 * KIB] * (1 + TOGETHER))
     line.arrive()
     line.got.clear()
-    line.new_incarnation()  # the old one's views are gone with it
+    line.new_incarnation()
+    gc.collect()  # the old one is gone, with its views
     assert line.arena.slots == 1 + TOGETHER
     line.release(TOGETHER)
     line.put(64 * KIB)  # looks for memory that is free
@@ -234,7 +234,7 @@ def test_a_viewer_gets_copies_of_all_blocks(line: Line) -> None:
         if isinstance(frames.decode(message), Data):
             tap._not_before = 0.0  # copies are rationed by the time they take; here all are wanted
             tap.saw(message)
-    for _, message in tap.take(line.output):
+    for _, message in tap.take():
         decoded = frames.decode(message)
         assert isinstance(decoded, Data)
         found += zip(decoded.payloads, decoded.heads or [0] * len(decoded.payloads), strict=True)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fission.errors import SnapshotError
-from fission.runtime.checkpointer import AS_MADE, Checkpointer
+from fission.protocol.checkpointing import AS_MADE, Checkpointing, CheckpointSpec
+from fission.runtime.checkpointer import Checkpointer
 
 
 class Job:
@@ -23,6 +24,11 @@ class Job:
         self.restored = state
 
 
+def checkpointer_of(job: Job, every: int, states: dict[tuple[int, int], bytes], damaged: dict[tuple[int, int], str]) -> Checkpointer:
+    decisions = Checkpointing(CheckpointSpec(job._fission_name, every, 100, bool(job.MAX_QUEUE), states, damaged))
+    return Checkpointer(job, decisions, lambda *number: states[number])
+
+
 def begin(
     stored: dict[tuple[int, int], Any], damaged: list[tuple[int, int]], generation: int, first: int, max_queue: int = 0
 ) -> tuple[int, Any]:
@@ -30,7 +36,7 @@ def begin(
     job.MAX_QUEUE = max_queue
     states = {number: AS_MADE if state is None else pickle.dumps(state) for number, state in sorted(stored.items())}
     texts = {number: f"/run/.checkpoints/3/{number[0]}.{number[1]} is damaged: its checksum is wrong" for number in damaged}
-    checkpointer = Checkpointer(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts)
+    checkpointer = checkpointer_of(job, 10, states, texts)
     block = checkpointer.begin(generation, first)
     checkpointer.check()
     return block, job.restored
@@ -80,7 +86,7 @@ def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation:
     """One input has ended after block 10, another has released more: a new incarnation ends with the state after block 10."""
     job = Job()
     states = {(0, 4): pickle.dumps("four"), (generation, 10): pickle.dumps("ten")}
-    checkpointer = Checkpointer(job, 10, 100, states, lambda *number: states[number], lambda *word: None)
+    checkpointer = checkpointer_of(job, 10, states, {})
     assert checkpointer.begin(generation, 15) == 15
     assert job.restored == "ten"
     with pytest.raises(SnapshotError, match="begin with block 15, and its newest snapshot is after block 10"):
@@ -91,7 +97,7 @@ def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation:
 
 def test_a_job_that_is_further_than_all_snapshots_of_earlier_incarnations_keeps_its_state() -> None:
     job = Job()
-    checkpointer = Checkpointer(job, 1, 100, states := {(0, 10): pickle.dumps("ten")}, lambda *number: states[number], lambda *word: None)
+    checkpointer = checkpointer_of(job, 1, {(0, 10): pickle.dumps("ten")}, {})
     assert checkpointer.begin(0, 11) == 11
     job.restored = "eleven"
     checkpointer.after(11)

@@ -8,14 +8,11 @@ from itertools import permutations
 import pytest
 
 from fission.protocol import frames
-from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.endpoint_spec import OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputSpec
 from fission.protocol.link_messages import Open, Release
-from fission.protocol.output import Output
-from fission.protocol.window import SendWindow
-from fission.runtime.inputs_shell import InputsShell
-from fission.runtime.output_shell import OutputShell
+from tests.one_pipe import Consumer, Producer
 
 PIPE, OLD, NEW = 1, "the old incarnation", "the new one"
 
@@ -38,11 +35,14 @@ class Answers:
     def send(self, pipe: int, message: Sequence[Buffer]) -> None:
         pass
 
+    def wake(self) -> None:
+        pass
 
-def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[Release]]:
+
+def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Producer, list[Release]]:
     """Return what the new incarnation learns of a consumer that has ``had`` blocks, ``done`` of them released, after these steps."""
     links = Answers()
-    inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), links)  # type: ignore[arg-type]
+    inputs = Consumer(links, [InputSpec(PIPE)])
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
     aligner = inputs.aligner
     assert aligner is not None
@@ -59,8 +59,7 @@ def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[R
     }
     for step in steps:
         do[step]()
-    window: SendWindow[list[Buffer]] = SendWindow(64, 1 << 20)
-    output = OutputShell(Output(PIPE, 2, window), links, arm=lambda moment: None)  # type: ignore[arg-type]
+    output = Producer(links, OutputSpec(PIPE), incarnation=2)
     output.open()
     for message in links.arrived[NEW]:
         output.on_release(message)
@@ -87,7 +86,7 @@ def test_the_first_release_does_not_tell() -> None:
 
 
 def test_data_of_the_old_incarnation_does_not_arrive_after_the_answer() -> None:
-    inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), Answers())  # type: ignore[arg-type]
+    inputs = Consumer(Answers(), [InputSpec(PIPE)])
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
     assert inputs.aligner is not None
     inputs.aligner.begin(1)

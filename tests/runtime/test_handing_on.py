@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,15 +23,14 @@ from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle
 from fission.protocol import frames
 from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.endpoint_spec import OutputSpec
 from fission.protocol.inputs import InputSpec
 from fission.protocol.link_messages import Data, Open, Release
-from fission.protocol.output import Output
-from fission.protocol.window import SendWindow
-from fission.runtime.exchange import Exchange
-from fission.runtime.inputs_shell import InputsShell, MemoryGone
-from fission.runtime.output_shell import OutputShell
+from fission.protocol.shared_arrivals import MemoryGone
+from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from tests.conformance.networks import Forward, Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
+from tests.one_pipe import Consumer, Producer
 
 KIB = 1 << 10
 COUNT = 200
@@ -60,13 +60,13 @@ class Shared(Network):
         self._graph = Graph("net", {job.id: job for job in jobs})
         super().__init__(place, jobs, **keywords)
 
-    def make(self, job: BaseJob, bundle: JobBundle, links: Any) -> Exchange:
+    def make(self, job: BaseJob, bundle: JobBundle, links: Any) -> EndpointShell:
         downstream = len(self._readers[job.id]) - len(job.outputs)
         bundle = replace(bundle, handed_on=_handed_on(self._graph, job, self._readers), downstream=downstream)
         lender = Arena(self.prefix, job.id, 1, [1] * len(job.outputs), downstream=downstream) if job.outputs else None
         if lender is not None:
             self.arenas[job.id] = lender
-        return Exchange(job, bundle, links, lender, Views(1) if job.inputs else None)
+        return make_shell(job, bundle, links, lender, Views(1) if job.inputs else None)
 
     def run(self) -> Any:
         try:
@@ -309,7 +309,7 @@ class Row:
         self.arena = Arena(self.prefix, 1, 1, [1], downstream=1)
         self.views = Views(1)
         self.wire = Wire()
-        self.output = OutputShell(Output(2, 1, SendWindow()), self.wire, arm=lambda moment: None)  # type: ignore[arg-type]
+        self.output = Producer(self.wire, OutputSpec(2))
         self.output.open()
         self.put(b"a" * 70_000)
 
@@ -321,11 +321,10 @@ class Row:
         self.output.put([b"payload", taken.lease({0: 1})])
         self.output.flush()
 
-    def last(self, incarnation: int = 1) -> InputsShell:
-        inputs = Inputs([InputSpec(2)], [], incarnation=incarnation, head_size=1, window_blocks=64, window_bytes=1 << 20)
-        return InputsShell(inputs, self.wire, Views(incarnation))  # type: ignore[arg-type]
+    def last(self, incarnation: int = 1) -> Consumer:
+        return Consumer(self.wire, [InputSpec(2)], incarnation=incarnation, viewer=Views(incarnation))
 
-    def arrive(self, inputs: InputsShell) -> list[tuple[int, list[bytes]]]:
+    def arrive(self, inputs: Consumer) -> list[tuple[int, list[bytes]]]:
         """What was sent arrives; return (number, parts) of each block."""
         for message in self.wire.sent:
             inputs.feed(message)
@@ -358,7 +357,7 @@ def test_a_new_incarnation_gets_copies_of_blocks_that_were_handed_on(row: Row) -
 def test_memory_that_is_gone_before_it_was_read_is_a_failure(row: Row) -> None:
     """No job sends this block again to this incarnation."""
     sweep(row.prefix)
-    with pytest.raises(MemoryGone, match=r"blocks from 1 on of pipe 2 cannot be read any more: .* was removed"):
+    with pytest.raises(MemoryGone, match=r"blocks from 1 on of pipe 2 can no longer be read: .* was removed"):
         row.arrive(row.last())
 
 
@@ -389,12 +388,14 @@ def test_missing_memory_of_a_duplicate_is_not_a_failure(row: Row) -> None:
     assert len(row.arrive(inputs)) == 1
     sweep(row.prefix)
     row.wire.sent = again
-    inputs._viewer.close()  # type: ignore[union-attr]
+    assert inputs.viewer is not None
+    inputs.viewer.close()
     assert row.arrive(inputs) == []
 
 
 def test_a_released_block_gives_its_memory_back(row: Row) -> None:
     row.arrive(row.last())
+    gc.collect()  # the consumer is gone, with its views
     assert row.arena.slots == 1
     row.output.on_release(Release(2, 1, 0, 1, 1))
     row.arena.release(row.descriptor)  # type: ignore[arg-type]

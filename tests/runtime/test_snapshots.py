@@ -12,6 +12,8 @@ import pytest
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.errors import SnapshotError, UserError, ValueFitError
 from fission.ports import JobId
+from fission.protocol.checkpointing import Checkpointing, CheckpointSpec
+from fission.protocol.endpoint_effects import TellClient
 from fission.protocol.messages.job_to_client import JobToClient, SaveSnapshot, SnapshotNeeded
 from fission.runtime import checkpointer, snapshots
 from fission.runtime.snapshots import reader
@@ -94,9 +96,9 @@ def test_a_piece_that_follows_on_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_snapshot_that_is_too_large_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointer, "MOST_BYTES", 1000)
     job = SimpleNamespace(_fission_name="Big 3", MAX_QUEUE=0, snapshot=lambda: bytes(2000))
-    said: list[Any] = []
-    one = checkpointer.Checkpointer(job, 1, 100, (), lambda generation, block: b"", lambda *word: said.append(word))
+    decisions = Checkpointing(CheckpointSpec("Big 3", 1, 100))
+    one = checkpointer.Checkpointer(job, decisions, lambda generation, block: b"")
     one.begin(0, 1)
     with pytest.raises(ValueFitError, match=r"Big 3: what snapshot gave has 20\d\d bytes; a snapshot must have at most 1000"):
         one.after(1)
-    assert [message for message, _ in said] == [SaveSnapshot(generation=0, block=0)]
+    assert decisions.effects == [TellClient(SaveSnapshot(generation=0, block=0), b"")]

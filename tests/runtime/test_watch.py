@@ -28,7 +28,8 @@ from fission.protocol.messages.client_to_job import (
     WirePipe,
 )
 from fission.protocol.messages.job_to_client import JobMeasured, OutputMeasures, TapCopies
-from fission.runtime.watch import GATHER_BYTES, MEASURED_S, WatchedExchange
+from fission.runtime.endpoint_shell import make_shell
+from fission.runtime.watch import GATHER_BYTES, MEASURED_S, JobWatch
 
 
 class Alone:
@@ -42,12 +43,18 @@ class Alone:
         bundle = JobBundle(
             1, "PythonJob 1", 1, "", (), "", "DEBUG", "", wiring, frozenset(), {}, frozenset(), 1, 4096, 1 << 30, b"", generation=0
         )
-        self.exchange = WatchedExchange(self.job, bundle, MemoryLinks(wiring, self.net))
-        self.output = self.exchange.outputs[0]
-        self.output.open()
+        self.shell = make_shell(self.job, bundle, MemoryLinks(wiring, self.net))
+        self.shell.watcher = JobWatch(self.shell)
+        self.output = self.shell.outputs[0]
+        with self.shell.performing() as endpoint:
+            endpoint.outputs[0].open()
+
+    @property
+    def watched(self) -> bool:
+        return self.shell.watched(1)
 
     def command(self, message: ClientToJob) -> None:
-        self.exchange.on_message([frames.encode_command(message)])
+        self.shell.on_message([frames.encode_command(message)])
 
     def tap(self, credit: int = 1 << 20, payload: bool = True, share: float = 1.0) -> None:
         self.command(OpenTap(tap=5, pipe=1, credit=credit, payload=payload, share=share))
@@ -64,7 +71,7 @@ class Alone:
             self.output.flush()
 
     def messages(self) -> list[JobMessage]:
-        self.exchange.tick(time.perf_counter())
+        self.shell.tick(time.perf_counter())
         found = []
         while (message := self.net.box("client").get(0)) is not None:
             decoded = frames.decode(message)
@@ -82,18 +89,18 @@ class Alone:
 def alone() -> Iterator[Alone]:
     made = Alone()
     yield made
-    made.exchange.close(0)
+    made.shell.close(0)
 
 
 def test_nothing_is_in_the_way_while_there_is_no_viewer(alone: Alone) -> None:
-    assert not alone.output.watched
+    assert not alone.watched
     alone.tap()
-    assert alone.output.watched
+    assert alone.watched
     alone.command(MeasureJob(key=1))
     alone.command(CloseTap(tap=5))
-    assert alone.output.watched  # the measurement continues
-    alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
-    assert not alone.output.watched
+    assert alone.watched  # the measurement continues
+    alone.shell.tick(time.perf_counter() + MEASURED_S + 1)
+    assert not alone.watched
 
 
 def test_a_tap_sees_the_blocks_that_pass(alone: Alone) -> None:
@@ -144,7 +151,7 @@ def test_a_viewer_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone
 
 def test_copies_wait_for_each_other_but_not_long(alone: Alone) -> None:
     moments: list[float] = []
-    alone.exchange.control.arm = moments.append  # type: ignore[method-assign]
+    alone.shell.control.arm = moments.append  # type: ignore[method-assign]
     alone.tap()
     before = time.perf_counter()
     alone.put(b"small")
@@ -157,7 +164,7 @@ def test_the_last_message_says_so() -> None:
     alone = Alone()
     alone.tap()
     alone.put(b"one")
-    alone.exchange.close(0)
+    alone.shell.close(0)
     assert [each.message for each in alone.messages()] == [TapCopies(tap=5), TapCopies(tap=5, last=True)]
 
 
@@ -176,7 +183,7 @@ def test_measures(alone: Alone) -> None:
     assert measured.memory > 1 << 20
     assert measured.cpu_s > 0
     alone.put(b"three")
-    alone.exchange.on_message([frames.encode_release(Release(1, 1, 0, 3, 3))])
+    alone.shell.on_message([frames.encode_release(Release(1, 1, 0, 3, 3))])
     output = alone.measure(10).outputs[1]
     assert output.queue == 0
     assert output.way_blocks == 1
@@ -184,8 +191,8 @@ def test_measures(alone: Alone) -> None:
 
 
 def test_time_spent_waiting_is_measured(alone: Alone) -> None:
-    alone.exchange.starved_since = alone.output.machine.blocked_since = time.perf_counter() - 5
-    alone.exchange.starved_s, alone.output.machine.blocked_s = 1.0, 2.0
+    alone.shell.endpoint.starved_since = alone.output.machine.blocked_since = time.perf_counter() - 5
+    alone.shell.endpoint.starved_s, alone.output.machine.blocked_s = 1.0, 2.0
     measured = alone.measure(1)
     assert 6 <= measured.starved_s < 7
     assert 7 <= measured.blocked_s < 8
@@ -204,7 +211,7 @@ def seconds_for(blocks: int, tap: bool) -> float:
             alone.output.machine.window.release(alone.output.machine.window.next - 1)
             alone.net.box("consumer")._messages.clear()
     took = time.thread_time() - began
-    alone.exchange.close(0)
+    alone.shell.close(0)
     return took
 
 
@@ -228,4 +235,4 @@ def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
 )
 def test_commands_that_do_not_fit_the_job_change_nothing(alone: Alone, message: ClientToJob) -> None:
     alone.command(message)
-    assert not alone.output.watched
+    assert not alone.watched

@@ -14,15 +14,15 @@ from unittest import mock
 
 from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
+from fission.protocol import checkpointing
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.link_messages import JobMessage
 from fission.protocol.optional import OptionalInput
 from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
+from fission.protocol.retained_values import RetainedValues
 from fission.protocol.window import Arrival, Receiver
-from fission.runtime import checkpointer as keeper_module
-from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.sink_position import SinkSync
 
 
@@ -104,7 +104,7 @@ def newest_snapshot() -> AbstractContextManager[None]:
     def to_restore(stored: Any, first: int) -> int | None:
         return max((block for block in stored if block >= first - 1), default=None)
 
-    return _replace(keeper_module, to_restore=to_restore)
+    return _replace(checkpointing, to_restore=to_restore)
 
 
 def no_generation_file() -> AbstractContextManager[None]:
@@ -149,7 +149,7 @@ def stored_value_released() -> AbstractContextManager[None]:
 
 def no_waiting_for_values() -> AbstractContextManager[None]:
     """Start an incarnation before it has the retained values of its ASYNC inputs."""
-    return _replace(OptionalInputs, settling=False)
+    return _replace(RetainedValues, settling=False)
 
 
 BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {

@@ -1,8 +1,8 @@
 """The simulated cluster: client with supervision, nodes, incarnations and faults, by one seed.
 
 It runs in one thread. Real parts are the client's `Coordinator` with supervision, liveness and
-placement, and for every incarnation of a job its `Exchange` (outputs, inputs, aligner, checkpoints)
-and its `PythonHost`. `sim_net` replaces processes, sockets, threads and clocks.
+placement, and for every incarnation of a job its `Endpoint` with its shell and its `PythonHost`.
+`sim_net` replaces processes, sockets, threads and clocks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, PRESS_S
 from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import make_shell
 from fission.runtime.python_host import PythonHost
 from fission.runtime.surroundings import Surroundings
 from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, ResumedNetwork, Source, faultless, lose_power, rows_in
@@ -87,7 +87,6 @@ class Life:
         self.cluster, self.bundle, self.node = cluster, bundle, node
         self.job, self.incarnation = bundle.job_id, bundle.incarnation
         self.state = "ordered"  # then "runs", "over"
-        self.phase = "turns"
         self.frozen = False
         self.doom = ""  # what happens at the next suitable point of its code
         self.links = SimLinks(bundle.wiring, cluster.net, self)
@@ -115,13 +114,11 @@ class Life:
         job: Any = pickle.loads(self.bundle.pickled_job)
         job.__dict__["_fission_life"] = self
         self.state = "runs"
-        self.exchange = Exchange(job, self.bundle, self.links, surroundings=self.cluster.surroundings)
-        self.host = PythonHost(job, self.exchange, self.bundle)
+        self.loaded = job
+        self.shell = make_shell(job, self.bundle, self.links, surroundings=self.cluster.surroundings)
+        self.endpoint = self.shell.endpoint
+        self.host = PythonHost(job, self.shell, self.bundle)
         self.host.turn = self.cluster.rng.choice([1, 1, 3])
-        aligner = self.exchange.inputs.aligner
-        if aligner is not None:
-            take = aligner.take
-            aligner.take = lambda: take(self._limit())  # type: ignore[method-assign]
         self.turns = self.host.turns()
         self.folder.mkdir(exist_ok=True)
         self.cluster.net.listen(self.bundle.wiring.data, self)
@@ -150,7 +147,7 @@ class Life:
 
     def _over(self) -> None:
         self.state = "over"
-        sink_file = self.host._job.__dict__.get("_fission_sink_file") if hasattr(self, "host") else None
+        sink_file = self.loaded.__dict__.get("_fission_sink_file") if hasattr(self, "loaded") else None
         if sink_file is not None:
             sink_file.close()
         self.cluster.net.leave(self.bundle.wiring.data)
@@ -172,7 +169,7 @@ class Life:
     def _control(self) -> None:
         while self.listens and self.control_box and self.state == "runs":
             message = self.control_box.popleft()
-            self._in_control(lambda message=message: self.exchange.on_message(message))  # type: ignore[misc]
+            self._in_control(lambda message=message: self.shell.on_message(message))  # type: ignore[misc]
             self._tick()
             self.go_on()
 
@@ -206,7 +203,7 @@ class Life:
     def _tick(self) -> None:
         if self.state != "runs":
             return
-        due = self._in_control(lambda: self.exchange.tick(self.cluster.time.now))
+        due = self._in_control(lambda: self.shell.tick(self.cluster.time.now))
         if due < float("inf"):
             self.tick_at(due)
 
@@ -252,64 +249,52 @@ class Life:
         self.cluster.exited(self, -9, None)
 
     def _work(self) -> bool:
-        exchange = self.exchange
-        if self.phase == "turns":
-            if exchange.begun and not self._limit():
-                if exchange.pump is not None:
-                    exchange.pump()
-                    self.cluster.time.after(CIRCLE_POLL_S, self.go_on)
-                now = self.cluster.time.now
-                if self.waits_since is None:
-                    self.waits_since = now
-                    self.cluster.time.after(PRESS_S, self.go_on)
-                elif now >= self.waits_since + PRESS_S:
-                    self.waits_since = None
-                    for output in exchange.outputs:
-                        if not output.closed and not output.machine.window.room:
-                            output.press()
-                    return True
-                return False
-            self.waits_since = None
-            try:
-                waits = next(self.turns)
-            except StopIteration:
-                self.phase = "end"
-                return True
-            if not waits:
-                return True
-            return exchange.receive() or self.links.woken
-        if self.phase == "end":
-            exchange.end(tell=True)
-            self.phase = "released"
-        if self.phase == "released":
-            for output in exchange.outputs:
-                output.flush()
-            if all(output.all_released for output in exchange.machines):
-                exchange.say_ended(tell=True)
-                self.phase = "noted"
-        if self.phase == "noted" and exchange.noted.is_set():
-            for output in exchange.outputs:
-                output.finalize()
-            exchange.inputs.close()
-            self.phase = "closed"
-        if self.phase == "closed" and all(output.all_closed for output in exchange.machines):
+        shell, endpoint = self.shell, self.endpoint
+        if endpoint.ending.over:
             self._over()
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
                     wire.lose(self.cluster.rng)  # it had not left when the process ended
-            self.cluster.exited(self, 0, ProcessReport(outcome="finished", counts=self.exchange.counter.counts()))
-        return False
+            self.cluster.exited(self, 0, ProcessReport(outcome="finished", counts=shell.counts()))
+        if endpoint.finishing:
+            return False
+        room = self._limit()
+        if endpoint.begun and not room:
+            if shell.pump:
+                shell.drain_inputs()
+                self.cluster.time.after(CIRCLE_POLL_S, self.go_on)
+            now = self.cluster.time.now
+            if self.waits_since is None:
+                self.waits_since = now
+                self.cluster.time.after(PRESS_S, self.go_on)
+            elif now >= self.waits_since + PRESS_S:
+                self.waits_since = None
+                for output in shell.outputs:
+                    if not output.closed and not output.machine.window.room:
+                        output.press()
+                return True
+            return False
+        self.waits_since = None
+        shell.inputs.batch_limit = room
+        try:
+            waits = next(self.turns)
+        except StopIteration:
+            shell.end(sends_ends=True)
+            return True
+        if not waits:
+            return True
+        return shell.receive() or self.links.woken
 
     def fail(self, error: str) -> None:
         self.cluster.tell(f"{self} fails: {error}")
-        block = self.exchange.rule.done + 1 if self.exchange.begun else 0
+        block = self.shell.rule.done + 1 if self.endpoint.begun else 0
         self._over()
-        self.cluster.exited(self, 1, ProcessReport(outcome="failed", error=error, block=block, counts=self.exchange.counter.counts()))
+        self.cluster.exited(self, 1, ProcessReport(outcome="failed", error=error, block=block, counts=self.shell.counts()))
 
     def _limit(self) -> int:
         """Return how many compute blocks fit without waiting for room; 0 if it waits already."""
         room = 5
-        for output in self.exchange.machines:
+        for output in self.endpoint.outputs:
             if type(output) is Output and not (output.closed or output.unlimited):
                 room = min(room, output.window.room - len(output.pending))
         return max(0, room)
@@ -678,8 +663,8 @@ class Cluster:
         """
         if pipe.id in self.store.kept(job):
             return True
-        lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
-        return any(out.pipe == pipe.id and out.window.next > number for life in lives for out in life.exchange.machines)
+        lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "shell")]
+        return any(out.pipe == pipe.id and out.window.next > number for life in lives for out in life.endpoint.outputs)
 
     def number_of(self, pipe: Any, value: int) -> int:
         """Return the number of the block of a pipe that has this value."""
@@ -834,8 +819,8 @@ class Cluster:
         if code:
             raise Wrong(f"the network ended with {code}: {reason}: {error}")
         for life in self.lives:
-            if life.state != "ordered" and hasattr(life, "exchange") and life.exchange.inputs.malformed:
-                raise Wrong(f"{life} got {life.exchange.inputs.malformed} malformed messages")
+            if life.state != "ordered" and hasattr(life, "shell") and life.endpoint.counter.malformed:
+                raise Wrong(f"{life} got {life.endpoint.counter.malformed} malformed messages")
         for job in self.story.sinks():
             rows = rows_in(self.folder / str(job.id))
             if job.MAX_QUEUE:
@@ -914,22 +899,23 @@ class Cluster:
             lines.append(f"  {job.name}: {supervisor.state(number).name}, life {incarnation} on {node}")
             for life in self.lives:
                 if life.job == number and life.state == "runs":
-                    exchange = life.exchange
-                    aligner = exchange.inputs.aligner
+                    endpoint = life.endpoint
+                    aligner = endpoint.inputs.aligner
                     at = f"next {aligner.next} of {aligner.generation}, beginning {aligner.beginning}" if aligner else ""
-                    lines.append(f"    {life} {life.phase}, done {exchange.rule.done}, {at}")
-                    for one in aligner._inputs if aligner else []:
-                        r = one.receiver
-                        lines.append(
-                            f"      in {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
-                            f" waiting {one.stage.waiting()} coming {one.coming is not None}"
-                        )
-                    for one in exchange.inputs.optional.values():
+                    lines.append(f"    {life} {endpoint.ending.stage.name}, done {endpoint.rule.done}, {at}")
+                    for pipe in endpoint.inputs.counts() if aligner else []:
+                        if pipe not in endpoint.inputs.optional:
+                            r = aligner.receiver(pipe)
+                            lines.append(
+                                f"      in {pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                                f" waiting {aligner.waiting(pipe)}"
+                            )
+                    for one in endpoint.inputs.optional.values():
                         r = one.receiver
                         lines.append(
                             f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                         )
-                    for out in exchange.machines:
+                    for out in endpoint.outputs:
                         lines.append(
                             f"      out {out.pipe}: gen {out.generation} next {out.window.next} released {out.window.released}"
                             f" room {out.window.room} ended {out.ended} closed {out.closed} older {[(g, len(w)) for g, w in out.older]}"

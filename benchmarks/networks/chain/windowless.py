@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fission.protocol import endpoint
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.window import SendWindow
-from fission.runtime import job_pipes
-from fission.runtime.inputs_shell import InputsShell
 
 
 class NoWindow(SendWindow):
@@ -19,7 +19,7 @@ class NoWindow(SendWindow):
         return first
 
 
-class NoReleases(InputsShell):
+class NoReleases(Inputs):
     """Notifies producers only of its end."""
 
     def release(self, done, generation, *, force=False):
@@ -31,4 +31,4 @@ class NoReleases(InputsShell):
 
 def install() -> None:
     """Install these links in a job's process, before its pipes are created."""
-    job_pipes.SendWindow, job_pipes.InputsShell = NoWindow, NoReleases
+    endpoint.SendWindow, endpoint.Inputs = NoWindow, NoReleases

@@ -1,7 +1,7 @@
 """A job's end of all its input pipes: aligns incoming blocks and releases finished ones.
 
-It has no lock and no link. Answers collect in `Inputs.answers`, in order; the caller sends them
-after each call.
+It has no lock and no link. Answers are `SendControl` effects in `Inputs.effects`; the caller sends
+them after each call.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.align import Aligner
+from fission.protocol.align import MAX_BATCH, Aligner
 from fission.protocol.batches import Batch
+from fission.protocol.endpoint_effects import Effect, SendControl
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.optional import OptionalInput, OptionalSpec
@@ -28,13 +29,10 @@ class Inputs:
 
     Attributes:
         aligner: aligner of the non-ASYNC inputs; None if there are none.
-        answers: (pipe, message) pairs; the caller sends each to the producer of the pipe and
-            removes it.
+        effects: see `fission.protocol.endpoint_effects`.
         optional: ASYNC inputs, by pipe.
         rule: decides what is released, and when.
-        bytes_in: number of payload bytes that have arrived.
-        pressed: whether a producer has repeated its `Open`, because a producer waits for a release;
-            the reader resets it.
+        batch_limit: maximum number of compute blocks that `take` returns.
     """
 
     def __init__(
@@ -46,6 +44,7 @@ class Inputs:
         head_size: int,
         window_blocks: int,
         window_bytes: int,
+        effects: list[Effect] | None = None,
     ) -> None:
         """Create the inputs, before the first message.
 
@@ -56,14 +55,14 @@ class Inputs:
             head_size: size of a head, in bytes.
             window_blocks: size of the producers' windows, in blocks.
             window_bytes: size of the producers' windows, in bytes.
+            effects: list that effects are added to; a list of its own by default.
         """
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
         self.rule = ReleaseRule([spec.block_count for spec in specs], window_blocks=window_blocks, window_bytes=window_bytes)
+        self.batch_limit = MAX_BATCH
         self._incarnation = incarnation
-        self.bytes_in = 0
-        self.pressed = False
-        self.answers: list[tuple[int, bytes]] = []
+        self.effects: list[Effect] = [] if effects is None else effects
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         # with MAX_QUEUE the producer must learn at once what was taken: it sends only what its consumer keeps up with
@@ -86,7 +85,6 @@ class Inputs:
         target: Any = self.aligner
         if target is None or self.optional:
             target = self._target(message.pipe)
-        self.bytes_in += size
         self.rule.arrived(size)
         new: int = target.data(message)
         return new
@@ -95,8 +93,11 @@ class Inputs:
         """Repeat the release of a pipe: all blocks of a message were duplicates."""
         self.rule.forget(pipe)
 
-    def opened_or_ended(self, message: Message) -> None:
+    def opened_or_ended(self, message: Message) -> bool:
         """Process a producer's `Open` or `End`.
+
+        Returns:
+            Whether the producer has repeated its `Open`, because a producer waits for a release.
 
         Raises:
             RemoteProtocolError: the message is of another kind, or the pipe is not an input of this
@@ -106,11 +107,11 @@ class Inputs:
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
         target = self._target(message.pipe)
         if isinstance(message, Open):
-            self._on_open(target, message)
-            return
+            return self._on_open(target, message)
         target.end(message)
         if message.final:
             self.rule.forget(message.pipe)  # releases of this generation now apply to all generations
+        return False
 
     def compute_block_of(self, message: Data, sqn: int) -> tuple[int, int] | None:
         """Return (generation, compute block) of a block; None if it came through an ASYNC pipe.
@@ -143,14 +144,12 @@ class Inputs:
             raise RemoteProtocolError(f"pipe {pipe} is no input of this job")
         return target
 
-    def _on_open(self, target: Any, message: Open) -> None:
+    def _on_open(self, target: Any, message: Open) -> bool:
         optional = isinstance(target, OptionalInput)
         older = target.receiver.generation if optional else 0
-        again = not optional and target.opened(message)
+        again: bool = not optional and target.opened(message)
         arrival = target.open(message)
         self.rule.forget(message.pipe)
-        if again:
-            self.pressed = True
         if arrival is not Arrival.STALE and message.incarnation > 1:
             self._opened_by[message.pipe] = message.incarnation
             self._answer_open(message.pipe)
@@ -161,15 +160,16 @@ class Inputs:
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; their old numbers are no longer used
             self._let_go(message.pipe, older)
+        return again
 
     def take(self) -> Batch | None:
         """Return the complete compute blocks; None if there are none."""
         if self.aligner is None:
             return None
         if not self.eager:
-            return self.aligner.take()
+            return self.aligner.take(self.batch_limit)
         before = self.aligner.next
-        batch = self.aligner.take()
+        batch = self.aligner.take(self.batch_limit)
         if self.aligner.next > before:
             self._say_taken(self.aligner.next - 1)
         return batch
@@ -292,7 +292,7 @@ class Inputs:
         if self.aligner is None:
             return
         for pipe, upto in self.aligner.worked_off(through, whole=through == done):
-            self.answers.append((pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto))))
+            self._answer(pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto)))
 
     def exhaust(self, *, exhausted: bool) -> None:
         """Set whether the job's loop takes nothing more in this generation.
@@ -350,4 +350,7 @@ class Inputs:
         if generation is None:
             self.rule.sent(pipe, upto)
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
-        self.answers.append((pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had))))
+        self._answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had)))
+
+    def _answer(self, pipe: int, message: bytes) -> None:
+        self.effects.append(SendControl(pipe, message))

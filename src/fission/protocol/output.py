@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from fission.protocol import frames
+from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import big_message, is_leased
 from fission.protocol.pacing import (
@@ -39,11 +40,21 @@ class Output(ReplayBuffer):
         size: size of the pending blocks, in bytes.
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
+        busy: whether blocks are among the effects that `after_send` has not confirmed.
         blocked_s: time spent waiting for room, in seconds, without the current wait.
         blocked_since: time at which the current wait began, in seconds; 0 if the job does not wait.
     """
 
-    def __init__(self, pipe: int, incarnation: int, window: SendWindow[list[Buffer]], *, reader: int = 0, repeats: bool = False) -> None:
+    def __init__(
+        self,
+        pipe: int,
+        incarnation: int,
+        window: SendWindow[list[Buffer]],
+        *,
+        reader: int = 0,
+        repeats: bool = False,
+        effects: list[Effect] | None = None,
+    ) -> None:
         """Create the output; `open` sends the first message.
 
         Args:
@@ -52,8 +63,9 @@ class Output(ReplayBuffer):
             window: as in `ReplayBuffer`.
             reader: number of the consumer among the readers of this job's shared memory.
             repeats: as in `ReplayBuffer`.
+            effects: as in `ReplayBuffer`.
         """
-        super().__init__(pipe, incarnation, window, repeats=repeats)
+        super().__init__(pipe, incarnation, window, repeats=repeats, effects=effects)
         self.blocked_s = self.blocked_since = 0.0
         self._reader = reader
         self.heads: list[int] | None = None
@@ -63,7 +75,7 @@ class Output(ReplayBuffer):
         self._some_big = False
         self._held_since = 0.0
         self._held = False
-        self._busy = False  # whether outgoing messages contain blocks
+        self.busy = False
 
     def add(self, payload: bytes | list[Any], head: int, now: float) -> float:
         """Put a block; return the same as `look`.
@@ -95,13 +107,13 @@ class Output(ReplayBuffer):
         return 0.0
 
     def after_send(self, now: float) -> float:
-        """Register that the outgoing messages were sent.
+        """Register that the effects were performed.
 
         Returns:
             Time at which `tick` must be called; 0 if it need not be.
         """
-        if self._busy:
-            self._busy, self.hold_until = False, now + HOLD_S
+        if self.busy:
+            self.busy, self.hold_until = False, now + HOLD_S
         # the job may have put a block meanwhile, which it assumes to be held with the others
         return self._hold(now) if self.pending else 0.0
 
@@ -159,8 +171,8 @@ class Output(ReplayBuffer):
         return self.pipe, self._incarnation, self.generation, self.window.next
 
     def _send(self, message: list[Buffer], count: int, size: int) -> None:
-        self.outgoing.append(message)
-        self._busy = True
+        self.effects.append(SendData(self.pipe, message))
+        self.busy = True
         window = self.window
         window.add(count, size, message)
         self._find_allowed()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 #: Seconds between the end of STALL_TIMEOUT and the judgement. A job reports its counters once a
-#: second (`fission.runtime.counts`).
+#: second (`fission.protocol.counts`).
 CONFIRM_S = 1.5
 #: Seconds without a report after which a process counts as silent: three reports.
 SILENT_S = 3.0

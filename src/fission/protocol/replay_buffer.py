@@ -4,8 +4,8 @@ When the consumer has a new incarnation, all kept blocks are sent again (`Replay
 numbering restarts (`ReplayBuffer.restart`), blocks of older generations are kept until they are
 released; they do not count against the window.
 
-There is no lock, link or clock here. Outgoing messages are collected in `ReplayBuffer.outgoing`, in
-order, and the caller sends them after each call.
+There is no lock, link or clock here. Messages are `SendData` effects in `ReplayBuffer.effects`, and
+the caller sends them after each call.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from fission.protocol import frames
+from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import Leased
 from fission.protocol.link_messages import CLOSED, End, Open, Release, Starved
@@ -25,7 +26,7 @@ class ReplayBuffer(ABC):
     """The replay buffer of one output; a subclass decides how blocks enter it.
 
     Attributes:
-        outgoing: messages that the caller must send to the consumer and then remove.
+        effects: see `fission.protocol.endpoint_effects`.
         pipe: id of the pipe.
         window: the kept blocks of this generation.
         older: (generation, window) of each older generation that still has kept blocks.
@@ -45,7 +46,9 @@ class ReplayBuffer(ABC):
             far as they were asked.
     """
 
-    def __init__(self, pipe: int, incarnation: int, window: SendWindow[list[Buffer]], *, repeats: bool = False) -> None:
+    def __init__(
+        self, pipe: int, incarnation: int, window: SendWindow[list[Buffer]], *, repeats: bool = False, effects: list[Effect] | None = None
+    ) -> None:
         """Prepare the buffer; `open` sends the first message.
 
         Args:
@@ -54,12 +57,13 @@ class ReplayBuffer(ABC):
             window: an empty window; its `next` is the first number.
             repeats: whether the consumer of this ASYNC pipe is sent a second opening after all
                 blocks that were kept for it.
+            effects: list that effects are added to; a list of its own by default.
         """
         self.pipe = pipe
         self.closed = False
         self._incarnation = incarnation
         self.generation = 0
-        self.outgoing: list[list[Buffer]] = []
+        self.effects: list[Effect] = [] if effects is None else effects
         self.window = window
         self._repeats = repeats
         self.pending: list[Any] = []
@@ -159,7 +163,7 @@ class ReplayBuffer(ABC):
             for sent in window.unreleased():
                 item = sent.item
                 copied = isinstance(item, Leased) and (item.handed_on or not near)
-                self.outgoing.append(item.for_afar() if copied else item)
+                self.effects.append(SendData(self.pipe, item.for_afar() if copied else item))
                 blocks += sent.last - sent.first + 1
         self.taken = self.window.released
         self.through = 0
@@ -306,7 +310,7 @@ class ReplayBuffer(ABC):
         self.allow = min(COALESCE_BLOCKS, self.window.room)
 
     def _out(self, message: bytes) -> None:
-        self.outgoing.append([message])
+        self.effects.append(SendData(self.pipe, [message]))
 
     def _opening(self, generation: int, window: SendWindow[list[Buffer]]) -> bytes:
         mark = window.released if window.released < CLOSED else window.next - 1

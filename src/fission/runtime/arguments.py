@@ -12,7 +12,7 @@ from fission.errors import BlockError, InternalError, error_text
 from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.async_values import OptionalArguments
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell
 
 
 class ArgumentsIn:
@@ -23,15 +23,15 @@ class ArgumentsIn:
         required: indices of the inputs that are not ASYNC.
     """
 
-    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+    def __init__(self, job: PythonJob, shell: EndpointShell, bundle: JobBundle) -> None:
         self._job = job
-        self._inputs = exchange.inputs
+        self._inputs = shell.inputs
         self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
         # the end or the new numbering of an ASYNC pipe does not concern the compute block that takes its block
         kept = ~(bit_mask(FINISHED, bundle.head_size) | bit_mask(RESET, bundle.head_size))
         self.optional = [
-            OptionalArguments(one, pipe, decode, kept) if (one := exchange.inputs.optional.get(pipe.id)) else None
+            OptionalArguments(one, pipe, decode, kept) if (one := shell.inputs.optional.get(pipe.id)) else None
             for pipe, decode in zip(job.inputs, self._one, strict=True)
         ]
         self.required = [index for index, one in enumerate(self.optional) if one is None]

@@ -34,7 +34,7 @@ DRAIN_S = 1.0
 
 
 class ExecutableHost(ExecutableOutputs):
-    """Runs one ExecutableJob on an exchange: feeds its program, numbers blocks and ends the job."""
+    """Runs one ExecutableJob on the shell of its endpoint: feeds its program, numbers blocks and ends the job."""
 
     def run(self) -> str:
         """Run the executable to its end; return the outcome.
@@ -48,42 +48,47 @@ class ExecutableHost(ExecutableOutputs):
             self._program = Program(self._job, self._bundle.folder, self)
             if self._job._fission_is_source:
                 self._numbered.set()
-            self._exchange.start()  # before the executable, whose first block may arrive at once
+            self._shell.start()  # before the executable, whose first block may arrive at once
             self._program.start()
             if self._job._fission_is_source:
-                self._exchange.begun = True
+                self._shell.endpoint.begun = True
             self._feed_inputs(self._program)
             self._end_inputs()
             self._await_end(self._program)
-            self._exchange.finish(tell=True)
+            self._shell.finish(sends_ends=True)
             return report.FINISHED
         finally:
+            self.stop()
             if self._program is not None:
-                self._program.stop()
                 self._program.remove_pipes()
+
+    def stop(self) -> None:
+        """Any thread: end the program if it still runs."""
+        if self._program is not None:
+            self._program.stop()
 
     # releases
 
     def _answer_pressed(self, program: Program) -> None:
         """Report the progress of this job, and of all jobs after it, to waiting producers."""
-        exchange, relay = self._exchange, self._relay
-        done = exchange.rule.done
+        shell, relay = self._shell, self._relay
+        done = shell.rule.done
         idle = all(intake.all_read for intake in program.intakes)
         watch = self._watch
         if relay is None or watch is None:
-            exchange.answer_pressed(self._passed if idle else done)
+            shell.answer_pressed(self._passed if idle else done)
             return
-        exchange.pressed = False
+        shell.endpoint.pressed = False
         with self._lock:
             # a program may need more input before it flushes its own buffers, so blocks in them count as done; but a program that
             # may keep them for good gets no more than a window
             if idle and watch.buffers and watch.declared:
                 done = relay.passed
-            number = min((exchange.worked_off(output) for output in exchange.machines if not output.closed), default=CLOSED)
-            sent = max((output.last[1] for output in exchange.machines if not output.closed), default=0)
+            number = min((shell.endpoint.worked_off(output) for output in shell.endpoint.outputs if not output.closed), default=CLOSED)
+            sent = max((output.last[1] for output in shell.endpoint.outputs if not output.closed), default=0)
             through = done if number >= sent else min(done, relay.covered(number))
             owed = relay.owed
-        exchange.inputs.say_starved(through, done)
+        shell.report_progress(through, done)
         if idle and owed and number >= sent and not any(intake.shut for intake in program.intakes):
             if not watch.declared:
                 if gives_otherwise(relay, silent=watch.idle_s()):
@@ -96,35 +101,35 @@ class ExecutableHost(ExecutableOutputs):
     # the loop
 
     def _feed_inputs(self, program: Program) -> None:
-        exchange, inputs = self._exchange, self._exchange.inputs
+        shell, inputs = self._shell, self._shell.inputs
         aligner = inputs.aligner
         if aligner is None:
             self._feed_as_it_comes(program)
             return
         while not self._ended.is_set():
             program = self._program or program
-            if exchange.stored.settling:
-                exchange.receive()
+            if shell.endpoint.retained.settling:
+                shell.receive()
                 continue
-            if exchange.pressed:
+            if shell.endpoint.pressed:
                 self._answer_pressed(program)
-            batch = inputs.take()
+            batch = shell.take()
             if batch is not None:
                 self._write(program, batch)
             elif (beginning := aligner.beginning) is not None:
                 self._begin(aligner, beginning)
             elif aligner.next > self._passed + 1:
                 self._leave_out(program, aligner.next - 1)  # the blocks after the last one do not exist
-            elif inputs.finished or exchange.unwanted:
+            elif inputs.finished or shell.endpoint.unwanted:
                 return
             else:
                 if inputs.exhausted:
                     self._end_inputs()  # before the end: blocks that wait for the executable may keep the other inputs from ending
-                exchange.receive()
+                shell.receive()
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
         """Begin where the inputs open: the first time, in a new generation, or at a later block."""
-        exchange = self._exchange
+        shell = self._shell
         if self._passed:
             self._drain()
             beginning = aligner.beginning or 0
@@ -132,9 +137,8 @@ class ExecutableHost(ExecutableOutputs):
                 return
         if self._relay is not None:
             beginning = self._relay.first_from(beginning)
-        if aligner.generation != exchange.rule.generation:
-            exchange.switch(aligner.generation)
-        aligner.begin(beginning)
+        if aligner.generation != shell.rule.generation:
+            shell.switch(aligner.generation)
         with self._lock:
             self._passed = beginning - 1
             self._base, self._read = aligner.generation * GENERATION, 0
@@ -144,7 +148,7 @@ class ExecutableHost(ExecutableOutputs):
         if self._reads and self._job.outputs:
             self._begin_outputs(beginning)
         else:
-            exchange.begin(beginning, self._first_output(beginning))
+            shell.begin(beginning, self._first_output(beginning))
 
     def _first_output(self, beginning: int) -> int:
         ratio = output_ratio(self._job)
@@ -155,23 +159,23 @@ class ExecutableHost(ExecutableOutputs):
 
         Without a RATIO, the input block of an output block is unknown.
         """
-        exchange, job = self._exchange, self._job
-        again = self._bundle.incarnation > 1 and not exchange.begun
-        exchange.begin(beginning, 1)
+        shell, job = self._shell, self._job
+        again = self._bundle.incarnation > 1 and not shell.endpoint.begun
+        shell.begin(beginning, 1)
         if not again:
             self._numbered.set()
             return
-        while any(output.had is None and not output.closed for output in exchange.machines) and not self._ended.is_set():
-            exchange.receive()
+        while any(output.had is None and not output.closed for output in shell.endpoint.outputs) and not self._ended.is_set():
+            shell.receive()
         given = (beginning - 1) * job.inputs[self._sync[0]].BLOCK_COUNT
-        for output in exchange.outputs:
+        for output in shell.outputs:
             output.go_on_after(output.machine.had or 0, given)
         self._numbered.set()
         if given:
-            had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in exchange.machines)
+            had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in shell.endpoint.outputs)
             ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
             text = f"{job._fission_name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
-            exchange.say(JobWarning(text=text))
+            shell.say(JobWarning(text=text))
 
     def _drain(self) -> None:
         """Wait until the program has answered all its blocks, because numbering begins again.
@@ -188,7 +192,7 @@ class ExecutableHost(ExecutableOutputs):
                     return
             self._room.wait(ROOM_S / 10)
             self._room.clear()
-            self._exchange.drain_inputs()
+            self._shell.drain_inputs()
         self._end_inputs()
         self._await_end(program)
         if self._watch is not None and not self._watch.declared and gives_otherwise(relay, over=True):
@@ -205,10 +209,10 @@ class ExecutableHost(ExecutableOutputs):
             self._passed = number
             if self._relay is not None:
                 self._relay.skip(number)
-                self._exchange.rule.done = self._relay.answered
+                self._shell.rule.done = self._relay.answered
             elif all(intake.all_read for intake in program.intakes):
-                self._exchange.rule.done = number
-        self._exchange.release()
+                self._shell.rule.done = number
+        self._shell.release()
 
     def _feed_as_it_comes(self, program: Program) -> None:
         """Feed every block of the inputs, which are all ASYNC, once, when it arrives.
@@ -216,9 +220,9 @@ class ExecutableHost(ExecutableOutputs):
         The start of a compute block is unknown here. Defaults and retained values are not fed: how
         often the program wants them is unknown, and they would fill a named pipe.
         """
-        exchange = self._exchange
-        inputs = [(pipe, exchange.inputs.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
-        while inputs and not self._ended.is_set() and not exchange.unwanted:
+        shell = self._shell
+        inputs = [(pipe, shell.inputs.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
+        while inputs and not self._ended.is_set() and not shell.endpoint.unwanted:
             for pipe, values, intake in inputs:
                 while values.waiting >= pipe.BLOCK_COUNT and not intake.queue.full():
                     for payload, head in _pairs(*values.take(), pipe.BLOCK_COUNT):
@@ -227,12 +231,12 @@ class ExecutableHost(ExecutableOutputs):
                     self._put(intake, None)
             inputs = [entry for entry in inputs if not entry[1].finished]
             if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
-                exchange.drain_inputs()
+                shell.drain_inputs()
                 self._room.wait(ROOM_S)  # until the program has read some of the waiting blocks
                 self._room.clear()
             elif inputs:
-                exchange.receive()
-        exchange.release(force=True)
+                shell.receive()
+        shell.release(force=True)
 
     def _write(self, program: Program, batch: Batch) -> None:
         columns = {index: column for column, index in enumerate(self._sync)}
@@ -254,7 +258,7 @@ class ExecutableHost(ExecutableOutputs):
                     column = columns[index]
                     payload, head = batch.columns[column][position], batch.heads[column][position] if batch.heads else 0
                 else:
-                    payload, head = self._exchange.inputs.optional[pipe.id].take()
+                    payload, head = self._shell.inputs.optional[pipe.id].take()
                 parts = _pairs(payload, head, pipe.BLOCK_COUNT)
                 for place, (part, part_head) in enumerate(parts, 1):
                     data = self._bytes(pipe, part, part_head)
@@ -289,7 +293,7 @@ class ExecutableHost(ExecutableOutputs):
 
     def _after_put(self) -> bool:
         """Answer producers that wait for room; return whether the program has ended."""
-        if self._exchange.pressed and self._program is not None:
+        if self._shell.endpoint.pressed and self._program is not None:
             self._answer_pressed(self._program)
         return self._ended.is_set()
 
@@ -307,8 +311,8 @@ class ExecutableHost(ExecutableOutputs):
                 return
             # do this even while the program is busy: a producer that waits for room must get its answer, and in a cycle of jobs the
             # program may wait for room in an output whose consumer waits for this job to take its blocks
-            self._exchange.drain_inputs()
-            if self._exchange.pressed and self._program is not None:
+            self._shell.drain_inputs()
+            if self._shell.endpoint.pressed and self._program is not None:
                 self._answer_pressed(self._program)
 
     # the end
@@ -321,24 +325,24 @@ class ExecutableHost(ExecutableOutputs):
 
     def _await_end(self, program: Program) -> None:
         while not self._ended.wait(ROOM_S):
-            if self._exchange.unwanted:
+            if self._shell.endpoint.unwanted:
                 program.stop()
             else:
-                self._exchange.drain_inputs()
-                if self._exchange.pressed:
+                self._shell.drain_inputs()
+                if self._shell.endpoint.pressed:
                     self._answer_pressed(program)
         program.join_outputs()
         if self._reads:
             # the pipes still hold the bytes that a killed program has not read: it has read all earlier blocks, which a new program
             # must not answer again
             self.has_read()
-            self._exchange.release(force=True)
+            self._shell.release(force=True)
         self._raise_failure(program)
 
     def _raise_failure(self, program: Program) -> None:
         if self._failure is not None:
             raise self._failure
-        unwanted = self._exchange.unwanted
+        unwanted = self._shell.endpoint.unwanted
         if program.exit_code and not unwanted:
             ending = how_program_failed(program.exit_code)
             raise ExecutableError(f"{self._job._fission_name}: {program.command[0]} {ending}; what it wrote to standard error is above")

@@ -15,7 +15,7 @@ from fission.errors import ExecutableError, RatioError, error_text
 from fission.ports import JobBundle
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.relay import Relay, gives_otherwise
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import set_head_sizes
 from fission.runtime.output_shell import OutputShell
 from fission.runtime.program import Program
@@ -32,9 +32,9 @@ GENERATION = 1 << 56
 class ExecutableOutputs:
     """The work of the program's threads on its blocks, and the state shared with the job's loop."""
 
-    def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
+    def __init__(self, job: ExecutableJob, shell: EndpointShell, bundle: JobBundle) -> None:
         self._job = job
-        self._exchange = exchange
+        self._shell = shell
         self._bundle = bundle
         self._head_size = bundle.head_size
         set_head_sizes(job, bundle.head_size)
@@ -56,17 +56,17 @@ class ExecutableOutputs:
         self._failure: BaseException | None = None  # the first failure of a thread
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
-        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say(JobWarning(text=text))) if self._relay else None
+        self._watch = RatioWatch(job, self._relay, lambda text: shell.say(JobWarning(text=text))) if self._relay else None
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
-        exchange.rule.follow = self._releasable if waits else None
+        shell.rule.follow = self._releasable if waits else None
 
     # called by the program's threads
 
     def ended(self) -> None:
         """Handle the end of the process."""
         self._ended.set()
-        self._exchange.wake()
+        self._shell.wake()
 
     def has_read(self) -> None:
         """Check the inputs: the program may have read more of them."""
@@ -75,13 +75,13 @@ class ExecutableOutputs:
             return
         with self._lock:
             done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0) - self._base
-            if done > self._exchange.rule.done:
-                self._exchange.rule.done = done
-        self._exchange.release()
+            if done > self._shell.rule.done:
+                self._shell.rule.done = done
+        self._shell.release()
 
     def read_output(self, index: int, reader: Any) -> None:
         """Read the blocks of an output until its end."""
-        pipe, output = self._job.outputs[index], self._exchange.outputs[index]
+        pipe, output = self._job.outputs[index], self._shell.outputs[index]
         try:
             self._read_blocks(index, pipe, output, reader)
         except TruncatedBlock as why:
@@ -152,8 +152,8 @@ class ExecutableOutputs:
             return
         with self._lock:
             if self._relay is not None:
-                self._exchange.rule.done = self._relay.answered
-        self._exchange.release()
+                self._shell.rule.done = self._relay.answered
+        self._shell.release()
 
     def _numbers(self, index: int, most: int) -> list[int]:
         """Return the numbers of the next blocks that arrived; none if they follow their
@@ -196,7 +196,7 @@ class ExecutableOutputs:
             asked, self._asked = self._asked, True
         if not asked and self._watch is not None:
             self._watch.say_otherwise()
-            self._exchange.stored.remember(self._job.outputs[0].id, VARIES, self._vary)
+            self._shell.remember(self._job.outputs[0].id, VARIES, self._vary)
 
     def _vary(self) -> None:
         """Any thread: number blocks on from the last one, and release inputs as they are read."""
@@ -205,7 +205,7 @@ class ExecutableOutputs:
         self._numbered.set()
         self._varied.set()
         self.has_read()
-        self._exchange.wake()
+        self._shell.wake()
 
     # releases
 
@@ -216,7 +216,7 @@ class ExecutableOutputs:
             released: number up to which all output blocks are released.
         """
         with self._lock:
-            done = self._exchange.rule.done
+            done = self._shell.rule.done
             return done if self._relay is None else min(done, self._relay.release(released))
 
 

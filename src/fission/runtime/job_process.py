@@ -23,12 +23,12 @@ from fission.errors import DefinitionError, ExecutableError, FissionError, NodeF
 from fission.ports import NODE_FAULT, JobBundle, Links, SharedReader, SharedWriter
 from fission.protocol.messages.job_to_client import JobCounts
 from fission.runtime import process_end, report
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.process_title import set_title
 from fission.runtime.python_host import PythonHost
 from fission.runtime.stopper import Stopper
-from fission.runtime.watch import WatchedExchange
+from fission.runtime.watch import JobWatch
 
 #: Seconds allowed for sending the last releases. Arbitrary: they are a few bytes for a connected process.
 LINGER_S = 0.5
@@ -51,7 +51,12 @@ def _scarce(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or getattr(error, "errno", None) in SCARCE
 
 
-def become_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> NoReturn:
+def become_job(
+    bundle: JobBundle,
+    report_descriptor: int,
+    life_descriptor: int,
+    make_host: Callable[[PythonJob, EndpointShell, JobBundle], PythonHost] = PythonHost,
+) -> NoReturn:
     """Run the job to its end in this process, then end the process; see `run_job`.
 
     The exit code is 1 if the job failed, else 0.
@@ -60,7 +65,7 @@ def become_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, 
     outcome = report.FAILED
     held: list[Any] = []
     try:
-        outcome = run_job(bundle, report_descriptor, life_descriptor, python_host, held)
+        outcome = run_job(bundle, report_descriptor, life_descriptor, make_host, held)
     except BaseException:  # nothing else is left to report it
         traceback.print_exc()
     code = 1 if outcome in (report.FAILED, NODE_FAULT) else 0
@@ -71,7 +76,7 @@ def run_job(
     bundle: JobBundle,
     report_descriptor: int,
     life_descriptor: int,
-    python_host: type[PythonHost] = PythonHost,
+    make_host: Callable[[PythonJob, EndpointShell, JobBundle], PythonHost] = PythonHost,
     held: list[Any] | None = None,
 ) -> str:
     """Run the job to its end in this process and report it.
@@ -83,7 +88,7 @@ def run_job(
         report_descriptor: descriptor that `report.write_report` writes to.
         life_descriptor: end of a pipe that closes when the parent process dies; this process then
             dies too.
-        python_host: class that runs a PythonJob.
+        make_host: makes what runs a PythonJob.
         held: list that receives the job and the exception that ended it, because their finalizers
             are user code and must not delay the report.
     """
@@ -91,7 +96,7 @@ def run_job(
     stopper = Stopper()
     outcome, error, hopeless = report.FAILED, "", False
     counts: JobCounts | None = None
-    exchange: Exchange | None = None
+    shell: EndpointShell | None = None
     host: PythonHost | None = None
     try:
         try:
@@ -104,16 +109,17 @@ def run_job(
             held.append(job)
             try:
                 lender, viewer = _shared_memory(job, bundle)
-                exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
+                shell = make_shell(job, bundle, _links(bundle), lender, viewer)
+                shell.watcher = JobWatch(shell)
             except Exception as why:
                 raise NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
-            stopper.guard(job, exchange)
-            exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
+            stopper.guard(job, shell)
+            shell.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
             gc.freeze()  # the objects that exist now are permanent: scanning them repeatedly would delay blocks
             if isinstance(job, ExecutableJob):
-                outcome = ExecutableHost(job, exchange, bundle).run()
+                outcome = ExecutableHost(job, shell, bundle).run()
             else:
-                host = python_host(cast(PythonJob, job), exchange, bundle)
+                host = make_host(cast(PythonJob, job), shell, bundle)
                 host.limit = partial(stopper.limit, TEARDOWN_S, partial(_teardown_late, report_descriptor))
                 outcome = host.run()
         except Stopped:
@@ -137,15 +143,15 @@ def run_job(
             outcome = report.FAILED
     if stopper.failure is not None:
         outcome, error = report.FAILED, _control_failure(bundle, stopper.failure)
-    if exchange is not None:
-        counts = exchange.counter.counts()
+    if shell is not None:
+        counts = shell.counts()
         # a failed program's last blocks and releases belong together: if only one of them arrived, a block would be lost or duplicated
         lingers = outcome in (report.FINISHED, report.ENDED) or isinstance(job, ExecutableJob)
-        exchange.close(LINGER_S if lingers else 0)
-        if exchange.lender is not None and outcome == report.FINISHED:
-            exchange.lender.close()  # otherwise a consumer may still read from it; the client removes it at the end of the run
+        shell.close(LINGER_S if lingers else 0)
+        if shell.lending is not None and outcome == report.FINISHED:
+            shell.lending.lender.close()  # otherwise a consumer may still read from it; the client removes it at the end of the run
     log.info("%s %s", bundle.name, outcome)
-    block = exchange.counter.done + 1 if exchange is not None and exchange.begun else 0
+    block = shell.endpoint.counter.done + 1 if shell is not None and shell.endpoint.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
     return outcome
 

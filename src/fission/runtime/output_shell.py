@@ -1,68 +1,64 @@
-"""The shell around one output: its lock, its link, its clock, and waiting for room.
-
-`fission.protocol.output.Output` decides what is sent and when. The shell sends it with the lock
-held, so that messages leave in the order of the decisions.
-"""
+"""What a job's loop puts the blocks of one output into."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
-from fission.ports import Links
-from fission.protocol.link_messages import Release, Starved
+from fission.protocol.endpoint import Endpoint
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, COALESCE_BYTES, PRESS_S
-from fission.protocol.window import SendWindow
+
+
+class OutputOwner(Protocol):
+    """The shell of the job's endpoint, as an output sees it.
+
+    Attributes:
+        endpoint: the endpoint.
+        lock: lock of the endpoint.
+        changed: condition of the lock, notified when there may be room.
+        clock: function that returns the time in seconds.
+        waits: whether `OutputShell.put` may wait for room.
+        pump: whether inputs must be taken while an output waits for room.
+    """
+
+    endpoint: Endpoint
+    lock: threading.Lock
+    changed: threading.Condition
+    clock: Callable[[], float]
+    waits: bool
+    pump: bool
+
+    def perform(self) -> None:
+        """Perform the endpoint's effects, with the lock held."""
+        ...
+
+    def drain_inputs(self) -> None:
+        """Take every message that has arrived."""
+        ...
 
 
 class OutputShell:
-    """The shell around one output.
-
-    `put`, `seek`, `flush` and `end` belong to the job's thread; `tick` and the handlers of control
-    messages belong to its control thread.
+    """One output. All calls belong to one thread: that of the job's loop, or of an executable's pipe.
 
     Attributes:
-        machine: state machine that decides. Any thread may read its attributes; only this class
-            calls its methods.
+        machine: state machine that decides. Any thread may read its attributes.
         pipe: id of the pipe.
     """
 
-    def __init__(
-        self,
-        machine: Output,
-        links: Links,
-        *,
-        arm: Callable[[float], None],
-        pump: Callable[[], None] | None = None,
-        clock: Callable[[], float] = perf_counter,
-        waits: bool = True,
-    ) -> None:
-        """Prepare; `open` sends the first message.
+    def __init__(self, index: int, owner: OutputOwner) -> None:
+        """Prepare.
 
         Args:
-            machine: new state machine.
-            links: connections that send the messages.
-            arm: function called with the latest moment of ``clock`` for the next `tick`.
-            pump: function called repeatedly while `put` waits for room, for jobs whose inputs must
-                not wait meanwhile.
-            clock: function that returns the time in seconds.
-            waits: whether `put` may wait for room.
+            index: index of the output.
+            owner: shell of the endpoint.
         """
-        self.machine = machine
-        self.pipe = machine.pipe
-        self._links = links
-        self._arm = arm
-        self._pump = pump
-        self._clock = clock
-        self._waits = waits
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._watchers: tuple[Callable[[Any], None], ...] = ()
-
-    # the job's thread
+        self.machine: Output = owner.endpoint.outputs[index]
+        self.pipe = self.machine.pipe
+        self._index = index
+        self._owner = owner
+        self._lock, self._changed, self._clock = owner.lock, owner.changed, owner.clock
 
     def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
         """Number a block and send it, now or together with later ones.
@@ -89,10 +85,12 @@ class OutputShell:
             ):
                 return
             with self._lock:
-                self._after(machine.look(self._clock()), wait)
+                self._owner.endpoint.arm_if(machine.look(self._clock()))
+                self._after_put(wait)
             return
         with self._lock:
-            self._after(machine.add(payload, head, self._clock()), wait)
+            self._owner.endpoint.put(self._index, payload, head, self._clock())
+            self._after_put(wait)
 
     def wait_for_room(self) -> None:
         """Block while the window is full. Call it after a `put` that did not wait."""
@@ -106,177 +104,37 @@ class OutputShell:
         if number - 1 != self.machine.last_number:
             with self._lock:
                 self.machine.seek(number)
-                self._perform()
+                self._owner.perform()
 
     def flush(self) -> None:
         """Send the blocks held back."""
         if self.machine.pending:
             with self._lock:
                 self.machine.flush()
-                self._perform()
-
-    def open(self, generation: int = 0) -> None:
-        """Send the consumer the start of the numbering. Call it once, before the first `put`."""
-        with self._lock:
-            self.machine.open(generation)
-            self._perform()
-
-    def begin(self, number: int) -> None:
-        """Call `ReplayBuffer.begin` with the lock held, and send its messages."""
-        with self._lock:
-            self.machine.begin(number)
-            self._perform()
+                self._owner.perform()
 
     def press(self) -> None:
-        """Call `ReplayBuffer.press` with the lock held, and send its messages."""
+        """Notify the consumer that this job waits for room."""
         with self._lock:
             self.machine.press()
-            self._perform()
-
-    def restart(self, generation: int, window: SendWindow[Any]) -> None:
-        """Call `ReplayBuffer.restart` with the lock held, and send its messages."""
-        with self._lock:
-            self.machine.restart(generation, window)
-            self._perform()
+            self._owner.perform()
 
     def go_on_after(self, had: int, given: int) -> None:
-        """Call `ReplayBuffer.go_on_after` with the lock held."""
+        """Do as `ReplayBuffer.go_on_after`."""
         with self._lock:
             self.machine.go_on_after(had, given)
-
-    def end(self, *, more: bool = False) -> None:
-        """Call `ReplayBuffer.end` with the lock held, and send its messages."""
-        with self._lock:
-            self.machine.end(more=more)
-            self._perform()
-
-    def finalize(self) -> None:
-        """Call `ReplayBuffer.finalize` with the lock held, and send its messages."""
-        with self._lock:
-            self.machine.finalize()
-            self._perform()
-
-    def wait_released(self) -> None:
-        """Block until every block is released."""
-        with self._changed:
-            self.machine.flush()
-            self._perform()
-            while not self.machine.all_released:
-                self._changed.wait()
-
-    def wait_closed(self) -> None:
-        """Block until a consumer that was sent an end no longer needs this pipe.
-
-        The end has arrived then.
-        """
-        with self._changed:
-            while not self.machine.all_closed:
-                self._changed.wait()
-
-    # the control thread, or any
-
-    def tick(self, now: float) -> float:
-        """Send blocks held back too long; return the moment of the next call, or infinity."""
-        machine = self.machine
-        if not machine.pending:
-            return machine.tick(now)  # without the lock: the job may hold it for a long time
-        with self._lock:
-            due = machine.tick(now)
-            self._perform()
-            return due
-
-    def wire(self, address: str, incarnation: int, *, near: bool = True) -> int:
-        """Send to this address from now on; return the number of blocks replayed.
-
-        See `ReplayBuffer.wire`.
-        """
-        with self._changed:
-            self._links.redirect(self.pipe, address)
-            blocks = self.machine.wire(incarnation, near=near)
-            self._perform()
-            return blocks
-
-    def on_release(self, message: Release) -> None:
-        """Call `ReplayBuffer.on_release` with the lock held, send messages and wake waiters."""
-        with self._changed:
-            self.machine.on_release(message)
-            self._perform()
-            self._changed.notify_all()
-
-    def on_starved(self, message: Starved) -> None:
-        """Call `ReplayBuffer.on_starved` with the lock held, and wake waiting threads."""
-        with self._changed:
-            self.machine.on_starved(message)
-            self._changed.notify_all()
-
-    def on_closed(self) -> None:
-        """Close the output: the client reports that the consumer needs nothing further."""
-        with self._changed:
-            self.machine.close()
-            self._changed.notify_all()
-
-    def lift(self, generation: int) -> None:
-        """Call `ReplayBuffer.lift` with the lock held, and wake waiting threads."""
-        with self._changed:
-            self.machine.lift(generation)
-            self._changed.notify_all()
-
-    def watch(self, watcher: Callable[[Any], None]) -> None:
-        """Call ``watcher`` with every message sent from now on, with the lock held."""
-        with self._lock:
-            self._watchers = (*self._watchers, watcher)
-
-    def unwatch(self, watcher: Callable[[Any], None]) -> None:
-        """Undo `watch`."""
-        with self._lock:
-            self._watchers = tuple(known for known in self._watchers if known != watcher)
-
-    def notify(self) -> None:
-        """Any thread: make all waiting threads check their conditions again."""
-        with self._changed:
-            self._changed.notify_all()
 
     @property
     def closed(self) -> bool:
         """Whether the consumer needs nothing further."""
         return self.machine.closed
 
-    @property
-    def watched(self) -> bool:
-        """Whether there is a watcher."""
-        return bool(self._watchers)
-
-    @property
-    def lock(self) -> threading.Lock:
-        """The lock that is held while the machine works and its messages are sent."""
-        return self._lock
-
     # with the lock held
 
-    def _after(self, due: float, wait: bool) -> None:
-        """Act on the result of a `put`: arm the control thread, or send and wait for room."""
-        if due:
-            self._arm(due)
-            return
-        self._perform()
+    def _after_put(self, wait: bool) -> None:
+        self._owner.perform()
         if wait and not self.machine.allow:
             self._wait_for_room()
-
-    def _perform(self) -> None:
-        """Send the machine's outgoing messages."""
-        machine = self.machine
-        outgoing = machine.outgoing
-        if not outgoing:
-            return
-        send, pipe = self._links.send, self.pipe
-        for message in outgoing:
-            send(pipe, message)
-            for watcher in self._watchers:
-                watcher(message)
-        outgoing.clear()
-        due = machine.after_send(self._clock())
-        if due:
-            self._arm(due)
 
     def _wait_for_room(self) -> None:
         machine = self.machine
@@ -285,13 +143,13 @@ class OutputShell:
         started = pressed = self._clock()
         machine.blocked(started)
         while not self._may_continue():
-            if self._pump is None:
+            if not self._owner.pump:
                 if not self._changed.wait(PRESS_S):
                     self._say_open()
             elif not self._changed.wait(CIRCLE_POLL_S):
                 self._lock.release()
                 try:
-                    self._pump()
+                    self._owner.drain_inputs()
                 finally:
                     self._lock.acquire()
                 if self._clock() - pressed >= PRESS_S:
@@ -300,15 +158,15 @@ class OutputShell:
         machine.unblocked(self._clock())
 
     def _may_continue(self) -> bool:
-        return self.machine.may_continue or not self._waits
+        return self.machine.may_continue or not self._owner.waits
 
     def _say_open(self) -> None:
         self.machine.say_open()
-        self._perform()
+        self._owner.perform()
 
 
 class DroppingOutputShell(OutputShell):
-    """The shell around a `fission.protocol.dropping.DroppingOutput`, which coalesces no blocks."""
+    """An output whose consumer has a MAX_QUEUE, which coalesces no blocks."""
 
     def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
         """Number a block and send it if its consumer keeps up. Never blocks.
@@ -316,5 +174,5 @@ class DroppingOutputShell(OutputShell):
         The arguments are those of `OutputShell.put`.
         """
         with self._lock:
-            self.machine.add(payload, head, self._clock())
-            self._perform()
+            self._owner.endpoint.put(self._index, payload, head, self._clock())
+            self._owner.perform()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import GeneratorType
-from typing import Any
+from typing import Any, Protocol
 
 from fission.core.head import FINISHED, RESET, Head, bit_mask
 from fission.core.jobs import PythonJob
@@ -18,8 +18,8 @@ from fission.protocol.batches import Batch
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
 from fission.runtime.arguments import ArgumentsIn
-from fission.runtime.checkpointer import Checkpointer
-from fission.runtime.exchange import Exchange
+from fission.runtime.checkpointer import make_checkpointer
+from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import HeadsIn
 from fission.runtime.results import ResultsOut
 from fission.runtime.sink_position import SinkSync, make_sink_sync, repetition_warning
@@ -27,8 +27,20 @@ from fission.runtime.sink_position import SinkSync, make_sink_sync, repetition_w
 log = logging.getLogger("fission.runtime")
 
 
+class Steps(Protocol):
+    """Decides when a job computes, and hears what it has computed. See `fission.testing.alone`."""
+
+    def through(self, results: Iterator[Any]) -> Iterator[Any]:
+        """Return the results of a source, each when it may be computed."""
+        ...
+
+    def computed(self, number: int) -> None:
+        """Take note that a job with inputs has processed compute blocks up to ``number``."""
+        ...
+
+
 class PythonHost:
-    """Runs one PythonJob on an exchange, in the calling thread.
+    """Runs one PythonJob on the shell of its endpoint, in the calling thread.
 
     Attributes:
         turn: largest number of blocks in one turn of a plain source. Arbitrary: large enough that a
@@ -37,12 +49,21 @@ class PythonHost:
 
     turn = 256
 
-    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+    def __init__(self, job: PythonJob, shell: EndpointShell, bundle: JobBundle, steps: Steps | None = None) -> None:
+        """Prepare; `run` or `turns` runs the job.
+
+        Args:
+            job: job to run.
+            shell: shell of its endpoint.
+            bundle: settings of the job.
+            steps: decides when the job computes; None for a job that computes when it can.
+        """
         self._job = job
-        self._exchange = exchange
-        self._outputs = exchange.outputs
-        self._results_out = ResultsOut(job, exchange, bundle)
-        self._arguments_in = ArgumentsIn(job, exchange, bundle)
+        self._steps = steps
+        self._shell = shell
+        self._outputs = shell.outputs
+        self._results_out = ResultsOut(job, shell, bundle)
+        self._arguments_in = ArgumentsIn(job, shell, bundle)
         self._detours = job.HEAD or any(self._arguments_in.optional)
         self._head_size = bundle.head_size
         self._heads_in = HeadsIn(job, bundle.head_size)
@@ -50,7 +71,7 @@ class PythonHost:
         self._finished_head = bit_mask(FINISHED, bundle.head_size)
         self._generation = bundle.generation if job._fission_is_source else 0
         self._begun = False
-        self._keeper: Checkpointer | None = None
+        self._checkpointer = make_checkpointer(job, shell, bundle)
         self._sink: SinkSync | None = None
         self._restarted = bundle.incarnation > 1
         self._number = 0
@@ -75,11 +96,11 @@ class PythonHost:
         """
         for waits in self.turns():
             if waits:
-                self._exchange.receive()
+                self._shell.receive()
         if self._sink is not None:
             self._sink.finish()
-        self._exchange.finish(tell=self._over != report.ENDED)
-        self._exchange.rule.done = self._number
+        self._shell.finish(sends_ends=self._over != report.ENDED)
+        self._shell.rule.done = self._number
         return self._over or report.FINISHED
 
     def turns(self) -> Iterator[bool]:
@@ -87,29 +108,28 @@ class PythonHost:
 
         Yields True when there is nothing to do until a message arrives.
         """
-        job, exchange = self._job, self._exchange
-        job.__dict__["_fission_console"] = exchange.console
+        job, shell = self._job, self._shell
+        job.__dict__["_fission_console"] = shell.console
         job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
         # the `setup` of a sink may ask for its position, which only its producers know
-        waits = self._restarted and not job.outputs and exchange.inputs.aligner is not None
+        waits = self._restarted and not job.outputs and shell.inputs.aligner is not None
         if waits:
-            exchange.start()
-            yield from self._opening(exchange.inputs.aligner)
+            shell.start()
+            yield from self._opening(shell.inputs.aligner)
         job.setup()
         self._set_up = True
-        self._sink = exchange.sink = make_sink_sync(job, lambda text: exchange.say(JobWarning(text=text)))
+        self._sink = shell.sink = make_sink_sync(job, lambda text: shell.say(JobWarning(text=text)))
         if not waits:
-            exchange.start()
-        self._keeper = exchange.checkpointer
-        while exchange.stored.settling:
+            shell.start()
+        while shell.endpoint.retained.settling:
             yield True
         if job._fission_is_source:
-            if self._keeper is not None:
-                first = self._keeper.begin(self._generation, 1)
-                exchange.begin(first)
+            if self._checkpointer is not None:
+                first = self._checkpointer.begin(self._generation, 1)
+                shell.begin(first)
                 self._number = first - 1
-            exchange.begun = True
+            shell.endpoint.begun = True
             yield from self._source_turns()
         else:
             yield from self._connector_turns()
@@ -125,7 +145,7 @@ class PythonHost:
 
     def _opening(self, aligner: Aligner | None) -> Iterator[bool]:
         """Wait until all producers have reported where their blocks begin."""
-        while aligner is not None and aligner.beginning is None and not (self._exchange.inputs.final or self._exchange.unwanted):
+        while aligner is not None and aligner.beginning is None and not (self._shell.inputs.final or self._shell.endpoint.unwanted):
             yield True
         if aligner is not None and aligner.beginning is not None:
             self._job.__dict__["_fission_position"] = aligner.beginning
@@ -138,9 +158,9 @@ class PythonHost:
     # a source, or a job whose inputs are all ASYNC: `run` never waits
 
     def _source_turns(self) -> Iterator[bool]:
-        exchange, outputs = self._exchange, self._outputs
-        results = self._results()
-        if len(outputs) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
+        shell, outputs = self._shell, self._outputs
+        results = self._results() if self._steps is None else self._steps.through(self._results())
+        if len(outputs) == 1 and not self._job.HEAD and not self._job.inputs and self._checkpointer is None:
             yield from self._plain_source_turns(results)
             return
         yield from self._renumbering()
@@ -148,19 +168,19 @@ class PythonHost:
             self._number += 1
             if outputs:
                 self._send(result, self._results_out.heads(0) if self._job.HEAD else None)
-            exchange.rule.done = self._number
-            if self._over or self._job.finished or exchange.unwanted:
+            shell.rule.done = self._number
+            if self._over or self._job.finished or shell.endpoint.unwanted:
                 break
-            if self._keeper is not None:
-                self._keeper.after(self._number)
-            if self._job.inputs or self._keeper is not None:
-                exchange.advance(self._number)
+            if self._checkpointer is not None:
+                self._checkpointer.after(self._number)
+            if self._job.inputs or self._checkpointer is not None:
+                shell.advance(self._number)
             yield False
             # at this point, the snapshot contains no result that the new numbering lacks
             yield from self._renumbering()
 
     def _renumbering(self) -> Iterator[bool]:
-        if self._exchange.reset_to != self._generation:
+        if self._shell.endpoint.reset_to != self._generation:
             self._renumber()
             while self._settles:
                 yield True
@@ -171,24 +191,24 @@ class PythonHost:
 
         Until it is stored, a new incarnation could not send the same blocks.
         """
-        return self._keeper is not None and self._keeper.settling
+        return self._checkpointer is not None and self._checkpointer.settling
 
     def _renumber(self) -> None:
         """Number from 1 again: the client began a new generation in this part of the network."""
-        self._generation = self._exchange.reset_to
-        self._exchange.switch(self._generation)
+        self._generation = self._shell.endpoint.reset_to
+        self._shell.switch(self._generation)
         self._number = 0
-        if self._keeper is not None:
-            self._keeper.first_of_generation(self._generation, 1)
+        if self._checkpointer is not None:
+            self._checkpointer.first_of_generation(self._generation, 1)
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """Run the most frequent kind of source: one output, no heads, no inputs, no snapshots."""
-        job, output, exchange = self._job, self._outputs[0].machine, self._exchange
+        job, output, endpoint = self._job, self._outputs[0].machine, self._shell.endpoint
         encode, put = self._results_out.encoders[0], self._outputs[0].put
         generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:
-                if exchange.reset_to != generation:
+                if endpoint.reset_to != generation:
                     self._renumber()
                     generation, number = self._generation, 0
                 number += 1
@@ -211,7 +231,7 @@ class PythonHost:
                     yield False
         finally:
             # for the summary, which also covers a job that was stopped or has failed
-            exchange.rule.done = self._number = number
+            endpoint.rule.done = self._number = number
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -228,7 +248,7 @@ class PythonHost:
                 self._reset_heads()
             return
         yield first
-        while not (job.inputs and self._exchange.inputs.final):
+        while not (job.inputs and self._shell.inputs.final):
             arguments = self._source_arguments()
             self._reset_heads()
             yield job.run(*arguments)
@@ -236,7 +256,7 @@ class PythonHost:
     def _source_arguments(self) -> list[Any]:
         if not self._job.inputs:
             return []
-        self._exchange.drain_inputs()
+        self._shell.drain_inputs()
         pairs = [self._arguments_in.optional_value(index) for index in range(len(self._job.inputs))]
         if self._job.HEAD:
             self._job.in_heads = self._heads_in.shown([head for _, head in pairs])
@@ -250,28 +270,30 @@ class PythonHost:
     # a job that waits for its inputs
 
     def _connector_turns(self) -> Iterator[bool]:
-        exchange, inputs = self._exchange, self._exchange.inputs
+        shell, endpoint, inputs = self._shell, self._shell.endpoint, self._shell.inputs
         aligner = inputs.aligner
         assert aligner is not None  # it has a non-ASYNC input
-        checkpointer, job = self._keeper, self._job
+        checkpointer, job = self._checkpointer, self._job
         exhausted = False
         while not self._over and not job.finished:
             if checkpointer is not None and checkpointer.settling:
                 yield True
                 continue
-            batch = inputs.take()
+            batch = shell.take()
             if batch is not None:
                 self._compute(batch)
+                if self._steps is not None:
+                    self._steps.computed(self._number)
                 if self._sink is not None:
                     self._sink.flush()
-                if exchange.pressed:
+                if endpoint.pressed:
                     self._pressed()
-                exchange.release()
+                shell.release()
                 yield False
                 continue
             if self._begun and aligner.next > self._number + 1:
                 self._leave_out(aligner.next)
-            if aligner.flowing and not (exchange.pressed or exchange.unwanted):
+            if aligner.flowing and not (endpoint.pressed or endpoint.unwanted):
                 yield True  # a shortcut for the usual case: the code below does the same, but slower
                 continue
             beginning = aligner.beginning
@@ -279,17 +301,17 @@ class PythonHost:
                 self._begin(aligner, beginning)
                 if exhausted:
                     exhausted = False
-                    inputs.machine.exhaust(exhausted=False)
+                    inputs.exhaust(exhausted=False)
                 continue
-            if inputs.final or (exchange.unwanted and not exhausted):
+            if inputs.final or (endpoint.unwanted and not exhausted):
                 break
-            if exchange.pressed:
+            if endpoint.pressed:
                 self._pressed()
             if aligner.exhausted and not exhausted:
                 # the consumers must not wait for inputs that this job no longer uses: blocks that they hold may keep those from ending
                 exhausted = True
-                inputs.machine.exhaust(exhausted=True)
-                exchange.end_outputs(more=aligner.changing)
+                inputs.exhaust(exhausted=True)
+                shell.end_outputs(more=aligner.changing)
                 self._pressed()
             yield True
         for pipe, blocks in aligner.left_over().items():
@@ -297,31 +319,30 @@ class PythonHost:
 
     def _pressed(self) -> None:
         """Take a snapshot and answer the producers: releases held back here block other jobs."""
-        if self._keeper is not None and self._begun and not self._job.finished:
-            self._keeper.after(self._number, pressed=True)
-        self._exchange.answer_pressed(self._number)
+        if self._checkpointer is not None and self._begun and not self._job.finished:
+            self._checkpointer.after(self._number, pressed=True)
+        self._shell.answer_pressed(self._number)
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
         """Begin where the inputs open: the first time, in a new generation, or at a later block."""
         generation = aligner.generation
         switched = generation != self._generation
         if switched:
-            self._exchange.switch(generation)
+            self._shell.switch(generation)
             self._generation = generation
         first = beginning
         if self._sink is not None:
             written = self._sink.first_number(generation)
             # with snapshots, the file returns to the block of the restored snapshot
-            if self._keeper is None or written >= BEYOND:
+            if self._checkpointer is None or written >= BEYOND:
                 first = max(beginning, written)
-        if self._keeper is not None:
+        if self._checkpointer is not None:
             if switched and self._begun:
-                first = self._keeper.first_of_generation(generation, first)
+                first = self._checkpointer.first_of_generation(generation, first)
             else:
-                first = self._keeper.begin(generation, first)
+                first = self._checkpointer.begin(generation, first)
         self._settle_position(generation, first)
-        aligner.begin(first)
-        self._exchange.begin(first)
+        self._shell.begin(first)
         self._begun = True
         self._number = first - 1
 
@@ -334,7 +355,7 @@ class PythonHost:
             self._first = job.__dict__["_fission_position"] = first
         job.__dict__["_fission_generation"] = generation
         if self._restarted and not self._begun and (text := repetition_warning(job, first)):
-            self._exchange.say(JobWarning(text=text, once="repetition"))
+            self._shell.say(JobWarning(text=text, once="repetition"))
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block.
@@ -342,8 +363,8 @@ class PythonHost:
         If the job finishes, its last block does not count as done: a new incarnation must reach it
         too.
         """
-        if self._keeper is not None:
-            self._keeper.check()
+        if self._checkpointer is not None:
+            self._checkpointer.check()
         if batch.numbers[0] != self._number + 1:
             self._expect(batch.numbers[0])
             for output in self._outputs:
@@ -351,7 +372,7 @@ class PythonHost:
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
         decoded = self._arguments_in.columns(batch.columns)
-        job, run, rule, checkpointer, sink = self._job, self._job.run, self._exchange.rule, self._keeper, self._sink
+        job, run, rule, checkpointer, sink = self._job, self._job.run, self._shell.rule, self._checkpointer, self._sink
         if not self._outputs:
             number = self._number
             for arguments in zip(*decoded, strict=True):
@@ -383,7 +404,7 @@ class PythonHost:
         self._expect(number)
         for output in self._outputs:
             output.seek(number)
-        self._exchange.advance(number - 1)
+        self._shell.advance(number - 1)
 
     def _expect(self, number: int) -> None:
         """Expect this compute block next; those in between were skipped."""
@@ -394,8 +415,8 @@ class PythonHost:
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """Run the most frequent case, one output, in a loop that determines FISSION's speed."""
-        job, rule, encode, put = self._job, self._exchange.rule, self._results_out.encoders[0], self._outputs[0].put
-        checkpointer, number = self._keeper, self._number
+        job, rule, encode, put = self._job, self._shell.rule, self._results_out.encoders[0], self._outputs[0].put
+        checkpointer, number = self._checkpointer, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
             number += 1
@@ -441,9 +462,9 @@ class PythonHost:
                 return
             if self._sink is not None:
                 self._sink.record(self._generation, number)
-            self._exchange.rule.done = number
-            if self._keeper is not None:
-                self._keeper.after(number)
+            self._shell.rule.done = number
+            if self._checkpointer is not None:
+                self._checkpointer.after(number)
 
     def _set_heads(self, heads: list[Any]) -> int:
         """Show the heads to a job with HEAD; return the bits that are sent whatever the job sets.

@@ -12,7 +12,7 @@ from fission.core.jobs import PythonJob
 from fission.errors import Stopped, ValueFitError, error_text, value_text
 from fission.ports import JobBundle
 from fission.runtime import codec
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import HeadsOut
 
 #: Attributes of a pipe that do not affect its encoding.
@@ -26,12 +26,12 @@ class ResultsOut:
         encoders: one encoder per output.
     """
 
-    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+    def __init__(self, job: PythonJob, shell: EndpointShell, bundle: JobBundle) -> None:
         self._job = job
-        self._inputs = exchange.inputs
+        self._inputs = shell.inputs
         self._head_size = bundle.head_size
         self._heads_out = HeadsOut(job, bundle.head_size)
-        lend = exchange.lend if exchange.lender is not None else None
+        lend = shell.lending.lend if shell.lending is not None else None
         self.encoders = [
             codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
             for index, pipe in enumerate(job.outputs)

@@ -15,7 +15,7 @@ from fission.errors import Stopped
 from fission.posix import descendants
 from fission.posix.signals import SignalWatcher
 from fission.runtime import process_end
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell
 
 #: Seconds after which a stop is repeated for a main thread that has not noticed it. Arbitrary: a fraction of the grace period.
 AGAIN_S = 0.02
@@ -42,7 +42,7 @@ class Stopper:
         self._gone = threading.Event()
         self._main = threading.get_ident()
         self._job: BaseJob | None = None
-        self._exchange: Exchange | None = None
+        self._shell: EndpointShell | None = None
 
     def install(self, life_descriptor: int) -> None:
         """Handle SIGTERM, and watch the parent process.
@@ -65,17 +65,17 @@ class Stopper:
         )
         watcher.start()
 
-    def guard(self, job: BaseJob, exchange: Exchange) -> None:
+    def guard(self, job: BaseJob, shell: EndpointShell) -> None:
         """Discard the results of a job whose code swallows `Stopped`, and end its loop.
 
         This concerns the results that it returns after SIGTERM.
         """
-        self._job, self._exchange = job, exchange
+        self._job, self._shell = job, shell
 
     def leave(self) -> None:
         """Ignore the signal from now on, because there is nothing left to interrupt."""
         self._left = True
-        self._job = self._exchange = None
+        self._job = self._shell = None
         self._gone.set()
 
     @contextlib.contextmanager
@@ -112,8 +112,8 @@ class Stopper:
         if self.stopping or self._left:
             return
         self.stopping = True
-        if self._exchange is not None:
-            self._exchange.abandon()
+        if self._shell is not None:
+            self._shell.abandon()
         if isinstance(self._job, PythonJob):
             self._job.finished = True
         raise Stopped

@@ -1,7 +1,7 @@
 """Observation of a running job: copies of an output's messages (taps), and its progress (measures).
 
-Both cost nothing while there is no viewer. A tap is inserted between an output and its links on
-request, and removed afterwards. It never waits: it copies messages while its viewer has given it
+Both cost nothing while there is no viewer. A tap sees what an output sends from a request on until
+the next one. It never waits: it copies messages while its viewer has given it
 credit (bytes), and does not copy messages sent without credit. The job's thread only records a sent
 message; the control thread sends the copies to the client as messages, many at a time.
 """
@@ -14,15 +14,15 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from fission.errors import RemoteProtocolError
 from fission.protocol import frames, tapped
 from fission.protocol.frames import Buffer
-from fission.protocol.link_messages import Data, Release
-from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
+from fission.protocol.link_messages import Data
+from fission.protocol.messages.client_to_job import CloseTap, ExtendTap, MeasureJob, OpenTap
 from fission.protocol.messages.job_to_client import InputMeasures, JobMeasured, OutputMeasures, TapCopies
 from fission.protocol.output import Output
 from fission.runtime.control import NEVER
-from fission.runtime.exchange import Exchange
-from fission.runtime.output_shell import OutputShell
+from fission.runtime.endpoint_shell import EndpointShell
 
 log = logging.getLogger("fission.runtime")
 
@@ -37,7 +37,8 @@ MEASURED_S = 10.0
 class Tap:
     """One viewer of one output.
 
-    `saw` is called with the output's lock held; the control thread calls the other methods.
+    `saw` is called with the endpoint's lock held, as `take` must be; the control thread calls the
+    other methods.
     """
 
     def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None]) -> None:
@@ -102,10 +103,9 @@ class Tap:
         self._not_before = began + took / self._share
         return copy
 
-    def take(self, output: OutputShell) -> list[tuple[float, list[Buffer]]]:
+    def take(self) -> list[tuple[float, list[Buffer]]]:
         """Return the copies made since the last call."""
-        with output.lock:
-            found, self._gathered, self._size = self._gathered, [], 0
+        found, self._gathered, self._size = self._gathered, [], 0
         return found
 
     def more(self, credit: int) -> None:
@@ -117,8 +117,8 @@ class Tap:
 class Meter:
     """Measures the time from sending to release, for one block of an output at a time."""
 
-    def __init__(self, output: OutputShell) -> None:
-        self.output = output
+    def __init__(self, output: Output) -> None:
+        self._output = output
         self._waits: tuple[int, int, float] | None = None
         self.seconds = 0.0
         self.blocks = 0
@@ -136,113 +136,108 @@ class Meter:
         if waits is None:
             return
         generation, number, since = waits
-        if self.output.machine.last[0] != generation:
+        if self._output.last[0] != generation:
             self._waits = None  # numbering began again
-        elif self.output.machine.released >= number:
+        elif self._output.released >= number:
             self.seconds += perf_counter() - since
             self.blocks += 1
             self._waits = None
 
 
-class WatchedExchange(Exchange):
-    """An `Exchange` that can be observed.
+class JobWatch:
+    """Observes the shell of a job's endpoint: it is the shell's `Watcher`."""
 
-    Attributes:
-        commands: handlers of further commands, by class, called by the control thread.
-    """
+    def __init__(self, shell: EndpointShell) -> None:
+        """Handle the commands of viewers from now on.
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self._taps: dict[int, tuple[OutputShell, Tap]] = {}
+        Args:
+            shell: shell of the endpoint; set its `watcher` to this object.
+        """
+        self._shell = shell
+        self._endpoint = shell.endpoint
+        self._taps: dict[int, tuple[int, Tap]] = {}  # (output pipe, tap), by id
         self._meters: dict[int, Meter] = {}
         self._measured_until = 0.0
         self._process: Any = None
-        self.commands: dict[type[ClientToJob], Callable[[Any], None]] = {
-            OpenTap: self._on_tap,
-            ExtendTap: self._on_more,
-            CloseTap: lambda message: self._untap(message.tap),
-            MeasureJob: self._on_measure,
-        }
+        shell.commands.update(
+            {
+                OpenTap: self._open_tap,
+                ExtendTap: self._extend_tap,
+                CloseTap: lambda message: self._close_tap(message.tap),
+                MeasureJob: self._measure,
+            }
+        )
 
     def tick(self, now: float) -> float:
-        """Do as `Exchange.tick`, and send the copies that taps have gathered."""
-        due = super().tick(now)
-        for output, tap in list(self._taps.values()):
-            batch = tap.take(output)
+        """Send the copies that taps have gathered; return the time of the next call."""
+        for _, tap in list(self._taps.values()):
+            with self._shell.lock:
+                batch = tap.take()
             if batch:
-                self.say(TapCopies(tap=tap.number), tapped.encode(batch))
-        if self._meters:
-            if now >= self._measured_until:
-                self._stop_meters()
-            else:
-                due = min(due, self._measured_until)
-        return due
+                self._shell.say(TapCopies(tap=tap.number), tapped.encode(batch))
+        if not self._meters:
+            return NEVER
+        if now < self._measured_until:
+            return self._measured_until
+        self._stop_meters()
+        return NEVER
 
-    def _on_release(self, message: Release) -> None:
-        super()._on_release(message)
-        if self._meters:
-            meter = self._meters.get(message.pipe)
-            if meter is not None:
-                meter.released()
+    def control_received(self) -> None:
+        """Look whether a measured block was released."""
+        for meter in self._meters.values():
+            meter.released()
 
-    def _on_command(self, message: ClientToJob) -> None:
-        act = self.commands.get(type(message))
-        if act is None:
-            super()._on_command(message)
-        else:
-            act(message)
-
-    def close(self, linger: float) -> None:
-        """Send the copies that taps have gathered, stop the control thread and close the links."""
+    def close(self) -> None:
+        """Send the copies that taps have gathered."""
         if self._taps:
-            self.control.stop()
             self.tick(NEVER)
             for _, tap in self._taps.values():
-                self.say(TapCopies(tap=tap.number, last=True))
-        super().close(linger)
+                self._shell.say(TapCopies(tap=tap.number, last=True))
 
     # taps
 
-    def _on_tap(self, order: OpenTap) -> None:
-        self._untap(order.tap)
-        output = self._by_pipe[order.pipe]
+    def _open_tap(self, order: OpenTap) -> None:
+        if order.pipe not in self._endpoint.by_pipe:
+            raise RemoteProtocolError(f"pipe {order.pipe} is no output of this job")
+        self._close_tap(order.tap)
         share = max(1e-3, min(1.0, order.share))
-        tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self.control.arm)
-        self._taps[order.tap] = (output, tap)
-        output.watch(tap.saw)
-        log.info("pipe %s has a viewer (tap %s)", output.pipe, order.tap)
+        tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self._shell.control.arm)
+        self._taps[order.tap] = (order.pipe, tap)
+        self._shell.watch(order.pipe, tap.saw)
+        log.info("pipe %s has a viewer (tap %s)", order.pipe, order.tap)
 
-    def _on_more(self, order: ExtendTap) -> None:
+    def _extend_tap(self, order: ExtendTap) -> None:
         found = self._taps.get(order.tap)
         if found is not None:
             found[1].more(order.credit)
 
-    def _untap(self, number: int) -> None:
+    def _close_tap(self, number: int) -> None:
         found = self._taps.pop(number, None)
         if found is not None:
-            found[0].unwatch(found[1].saw)
-            log.info("the viewer of pipe %s has left (tap %s)", found[0].pipe, number)
+            self._shell.unwatch(found[0], found[1].saw)
+            log.info("the viewer of pipe %s has left (tap %s)", found[0], number)
 
     # measures
 
-    def _on_measure(self, question: MeasureJob) -> None:
+    def _measure(self, question: MeasureJob) -> None:
         now = perf_counter()
+        endpoint = self._endpoint
         self._measured_until = now + MEASURED_S
         if not self._meters:
-            for output in self.outputs:
+            for output in endpoint.outputs:
                 self._meters[output.pipe] = Meter(output)
-                output.watch(self._meters[output.pipe].saw)
+                self._shell.watch(output.pipe, self._meters[output.pipe].saw)
         cpu_s, memory = self._usage()
-        self.say(
+        self._shell.say(
             JobMeasured(
                 key=question.key,
                 at=now,
                 # the loop of a source does not record its progress while it runs
-                blocks=max([self.rule.done, *(output.sent for output in self.machines if self._is_source)]),
+                blocks=max([endpoint.rule.done, *(output.sent for output in endpoint.outputs if endpoint.spec.is_source)]),
                 inputs={pipe: InputMeasures(done=done) for pipe, done in self._inputs_done().items()},
-                outputs={output.pipe: self._output(output) for output in self.machines},
-                starved_s=self.starved_s + _going_on(self.starved_since, now),
-                blocked_s=sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.machines),
+                outputs={output.pipe: self._output(output) for output in endpoint.outputs},
+                starved_s=endpoint.starved_s + _current_wait(endpoint.starved_since, now),
+                blocked_s=sum(output.blocked_s + _current_wait(output.blocked_since, now) for output in endpoint.outputs),
                 cpu_s=cpu_s,
                 memory=memory,
             )
@@ -253,9 +248,10 @@ class WatchedExchange(Exchange):
 
         The number that has arrived would say less: blocks arrive by the hundred, and wait.
         """
-        done = {pipe: one.received for pipe, one in self.inputs.optional.items()}
-        if self.inputs.aligner is not None:
-            done |= self.inputs.aligner.worked_off(self.rule.done, whole=False)
+        inputs = self._endpoint.inputs
+        done = {pipe: one.received for pipe, one in inputs.optional.items()}
+        if inputs.aligner is not None:
+            done |= inputs.aligner.worked_off(self._endpoint.rule.done, whole=False)
         return done
 
     def _output(self, output: Output) -> OutputMeasures:
@@ -278,10 +274,10 @@ class WatchedExchange(Exchange):
         return seconds, memory
 
     def _stop_meters(self) -> None:
-        for meter in self._meters.values():
-            meter.output.unwatch(meter.saw)
+        for pipe, meter in self._meters.items():
+            self._shell.unwatch(pipe, meter.saw)
         self._meters = {}
 
 
-def _going_on(since: float, now: float) -> float:
+def _current_wait(since: float, now: float) -> float:
     return max(0.0, now - since) if since else 0.0

@@ -19,58 +19,62 @@ from typing import Any, NoReturn
 
 from fission.core.jobs import PythonJob
 from fission.ports import JobBundle
-from fission.protocol.batches import Batch
 from fission.protocol.messages.client_to_job import RunBlock
 from fission.protocol.messages.job_to_client import BlockRan
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.job_process import become_job, take_over_output
 from fission.runtime.python_host import PythonHost
-from fission.runtime.watch import WatchedExchange
 
 #: Name of the caller's main module here, as in multiprocessing: its guarded part does not run.
 MAIN = "__mp_main__"
 
 
-class SteppingHost(PythonHost):
-    """A `PythonHost` that reports each compute block, and starts one of a source when allowed."""
+class AllowedSteps:
+    """Starts a compute block of a source when the caller allows it, and reports each one."""
 
-    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
-        super().__init__(job, exchange, bundle)
+    def __init__(self, shell: EndpointShell) -> None:
+        """Wait for `RunBlock` commands.
+
+        Args:
+            shell: shell of the job's endpoint.
+        """
+        self._shell = shell
         self._lock = threading.Lock()
         self._allowed = self._called = 0
         self._wanted: Mapping[int, int] = {}
-        if isinstance(exchange, WatchedExchange):
-            exchange.commands[RunBlock] = self._on_go
+        shell.commands[RunBlock] = self._allow
 
-    def _on_go(self, order: RunBlock) -> None:
-        with self._lock:
-            self._allowed, self._wanted = order.number, order.after
-        self._exchange.wake()
-
-    def _may_go(self) -> bool:
-        with self._lock:
-            optional = self._exchange.inputs.optional
-            return self._called < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
-
-    def _results(self) -> Iterator[Any]:
-        results = super()._results()
+    def through(self, results: Iterator[Any]) -> Iterator[Any]:
+        """Return the results of a source, each when it may be computed."""
         while True:
-            while not self._may_go():
-                self._exchange.receive()
+            while not self._may_start():
+                self._shell.receive()
             try:
                 value = next(results)
             except StopIteration:
                 return
             self._called += 1  # counted here: the loop of a plain source does not stop to report its number
             yield value
-            self._say_ran(self._called)
+            self.computed(self._called)
 
-    def _compute(self, batch: Batch) -> None:
-        super()._compute(batch)
-        self._say_ran(self._number)
+    def computed(self, number: int) -> None:
+        """Report a compute block."""
+        self._shell.say(BlockRan(number=number))
 
-    def _say_ran(self, number: int) -> None:
-        self._exchange.say(BlockRan(number=number))
+    def _allow(self, order: RunBlock) -> None:
+        with self._lock:
+            self._allowed, self._wanted = order.number, order.after
+        self._shell.wake()
+
+    def _may_start(self) -> bool:
+        with self._lock:
+            optional = self._shell.inputs.optional
+            return self._called < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
+
+
+def stepping_host(job: PythonJob, shell: EndpointShell, bundle: JobBundle) -> PythonHost:
+    """Return a host whose job computes when it is allowed to."""
+    return PythonHost(job, shell, bundle, AllowedSteps(shell))
 
 
 def preload(name: str, file: str) -> None:
@@ -103,7 +107,7 @@ def main(arguments: list[str]) -> NoReturn:
     sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
     for name, file in modules:
         preload(name, file)
-    become_job(bundle, int(arguments[0]), int(arguments[1]), SteppingHost)
+    become_job(bundle, int(arguments[0]), int(arguments[1]), stepping_host)
 
 
 if __name__ == "__main__":

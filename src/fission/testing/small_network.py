@@ -24,7 +24,7 @@ from fission.core.sink_file import SinkFile
 from fission.errors import DefinitionError, JobFailed
 from fission.ports import JobBundle, Wiring
 from fission.project.shipping import copy_dependencies
-from fission.runtime.exchange import Exchange
+from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from fission.runtime.python_host import PythonHost
 from fission.runtime.report import ENDED, failure_text
 from fission.runtime.surroundings import Surroundings
@@ -81,19 +81,6 @@ class _Collector(PythonJob):
         pass
 
 
-class _Host(PythonHost):
-    """A host whose source turns are one block each, whatever the source yields."""
-
-    def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
-        for result in results:
-            self._number += 1
-            self._send(result, None)
-            self._exchange.rule.done = self._number
-            if self._over or self._job.finished or self._exchange.unwanted:
-                return
-            yield False
-
-
 class _NoControl:
     """A stand-in for the control thread, whose work the network's only thread does."""
 
@@ -137,15 +124,15 @@ def run_network(
     return network.run(blocks)
 
 
-class _Life:
+class _RunningJob:
     """One job of the network."""
 
-    def __init__(self, job: PythonJob, exchange: Exchange, host: PythonHost, folder: Path) -> None:
-        self.job, self.exchange, self.folder = job, exchange, folder
+    def __init__(self, job: PythonJob, shell: EndpointShell, host: PythonHost, folder: Path) -> None:
+        self.job, self.shell, self.folder = job, shell, folder
         self.host = host
+        self.host.turn = 1
         self.turns = host.turns()
         self.now = 0.0
-        self.phase = "turns"
         self.waits = False
         self.got: list[Any] = []
         if not job.outputs:
@@ -160,43 +147,33 @@ class _Life:
 
         self.job.__dict__["run"] = note
 
+    @property
+    def computes(self) -> bool:
+        """Whether the job has not ended."""
+        return not self.shell.endpoint.finishing
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended, and its ends have arrived."""
+        return self.shell.endpoint.ending.over
+
     def serve(self) -> bool:
         """Do the work of the control thread; return whether there was any."""
-        found = self.exchange.serve()
-        if self.exchange.sink is not None:
-            self.exchange.sink.due(0.0, hurry=True)  # nothing waits here, so nothing is gathered
-        self.exchange.tick(time.perf_counter())
+        found = self.shell.serve()
+        if self.shell.sink is not None:
+            self.shell.sink.due(0.0, hurry=True)  # nothing waits here, so nothing is gathered
+        self.shell.tick(time.perf_counter())
         return found
 
     def step(self) -> bool:
         """Advance the job a little; return whether that was possible."""
-        if self.phase == "over":
-            return False
-        if self.phase != "turns":
-            return self._end()
-        if self.waits and not self.exchange.poll():
+        if not self.computes or (self.waits and not self.shell.poll()):
             return False
         try:
             self.waits = next(self.turns)
         except StopIteration:
-            self.phase = "end"
+            self.shell.end(sends_ends=self.host.ends_with != ENDED)
         return True
-
-    def _end(self) -> bool:
-        before, exchange = self.phase, self.exchange
-        if self.phase == "end":
-            exchange.end(tell=self.host.ends_with != ENDED)
-            self.phase = "released"
-        if self.phase == "released":
-            exchange.flush()
-            if all(output.all_released for output in exchange.machines):
-                for output in exchange.outputs:
-                    output.finalize()
-                exchange.inputs.close()
-                self.phase = "closed"
-        if self.phase == "closed" and all(output.all_closed for output in exchange.machines):
-            self.phase = "over"
-        return self.phase != before
 
 
 class _SmallNetwork:
@@ -208,7 +185,7 @@ class _SmallNetwork:
         fed = {key.id if isinstance(key, BasePipe) else key: value for key, value in inputs.items() if not isinstance(key, BaseJob)}
         made = self._jobs(jobs, fed, lines)
         self._open = {job.inputs[0].id: job._fission_id for job in made if isinstance(job, _Collector)}
-        self._lives = self._start(made, lines, folder)
+        self._running = self._start(made, lines, folder)
 
     # before the start
 
@@ -257,11 +234,11 @@ class _SmallNetwork:
             raise DefinitionError("\n".join(map(str, faults)))
         return made
 
-    def _start(self, made: Sequence[PythonJob], lines: Mapping[int, Sequence[str]], folder: Path) -> dict[int, _Life]:
+    def _start(self, made: Sequence[PythonJob], lines: Mapping[int, Sequence[str]], folder: Path) -> dict[int, _RunningJob]:
         links, root = MemoryNetwork(), project_here()
         consumers = {pipe.id: job for job in made for pipe in job.inputs}
         producers = {pipe.id: job for job in made for pipe in job.outputs}
-        lives = {}
+        running = {}
         for job in made:
             own = folder / str(job._fission_id)
             own.mkdir(parents=True, exist_ok=True)
@@ -274,13 +251,13 @@ class _SmallNetwork:
                 {pipe.id: f"{producers[pipe.id]._fission_id} control" for pipe in job.inputs},
             )
             bundle = self._bundle(job, wiring, own, {pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs})
-            exchange = Exchange(job, bundle, MemoryLinks(wiring, links), surroundings=ONE_THREAD)
+            shell = make_shell(job, bundle, MemoryLinks(wiring, links), surroundings=ONE_THREAD)
             if isinstance(job, InteractiveJob):
                 for line in lines.get(job._fission_id, ()):
-                    exchange.console.add(line)
-                exchange.console.add(None)
-            lives[job._fission_id] = _Life(job, exchange, _Host(job, exchange, bundle), own)
-        return lives
+                    shell.console.add(line)
+                shell.console.add(None)
+            running[job._fission_id] = _RunningJob(job, shell, PythonHost(job, shell, bundle), own)
+        return running
 
     def _bundle(self, job: BaseJob, wiring: Wiring, own: Path, max_queues: dict[int, int]) -> JobBundle:
         return JobBundle(
@@ -305,7 +282,7 @@ class _SmallNetwork:
     # while it runs
 
     def run(self, blocks: int | None) -> Ran:
-        sinks = [life for life in self._lives.values() if not life.job.outputs]
+        sinks = [one for one in self._running.values() if not one.job.outputs]
         turns = 0
         before = os.getcwd()
         try:
@@ -313,7 +290,7 @@ class _SmallNetwork:
                 while True:
                     while self._others():
                         pass
-                    if blocks is not None and sinks and all(len(life.got) >= blocks for life in sinks):
+                    if blocks is not None and sinks and all(len(one.got) >= blocks for one in sinks):
                         break
                     if not self._a_source():
                         break
@@ -324,70 +301,70 @@ class _SmallNetwork:
                         )
         finally:
             os.chdir(before)
-            for life in self._lives.values():
-                life.turns.close()  # type: ignore[attr-defined]  # it is a generator: its `finally` blocks run
-                life.exchange.close(0)
-                for value in vars(life.job).values():  # in a network the end of the process does this
+            for one in self._running.values():
+                one.turns.close()  # type: ignore[attr-defined]  # it is a generator: its `finally` blocks run
+                one.shell.close(0)
+                for value in vars(one.job).values():  # in a network the end of the process does this
                     if isinstance(value, (io.IOBase, SinkFile)):
                         value.close()
-        for life in self._lives.values():
-            self._torn_down(life)
-        stuck = [life.job._fission_name for life in self._lives.values() if life.phase != "over"]
+        for one in self._running.values():
+            self._torn_down(one)
+        stuck = [one.job._fission_name for one in self._running.values() if not one.over]
         if blocks is None and stuck:
             raise DefinitionError(f"the network stands still: {', '.join(stuck)} wait for each other")
         return self._ran(blocks)
 
-    def _torn_down(self, life: _Life) -> None:
+    def _torn_down(self, one: _RunningJob) -> None:
         """Close the resources of a job that `blocks` has stopped."""
         try:
-            life.host.teardown()
+            one.host.teardown()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise JobFailed(life.job._fission_name, failure_text(error)) from error
+            raise JobFailed(one.job._fission_name, failure_text(error)) from error
 
     def _others(self) -> bool:
         """Advance all jobs except running sources; return whether any of them advanced."""
         moved = False
-        for life in self._lives.values():
-            moved |= life.serve()
-            while not (self._is_source(life) and life.phase == "turns") and self._step(life):
+        for one in self._running.values():
+            moved |= one.serve()
+            while not (self._is_source(one) and one.computes) and self._step(one):
                 moved = True
         return moved
 
     def _a_source(self) -> bool:
         """Advance the source whose clock is furthest behind."""
-        waiting = [life for life in self._lives.values() if self._is_source(life) and life.phase == "turns"]
-        return any(self._step(life) for life in sorted(waiting, key=lambda life: (life.now, life.job._fission_id)))
+        waiting = [one for one in self._running.values() if self._is_source(one) and one.computes]
+        return any(self._step(one) for one in sorted(waiting, key=lambda one: (one.now, one.job._fission_id)))
 
     @staticmethod
-    def _is_source(life: _Life) -> bool:
-        return life.job._fission_is_source
+    def _is_source(one: _RunningJob) -> bool:
+        return one.job._fission_is_source
 
-    def _step(self, life: _Life) -> bool:
-        self.current = life
-        life.now = max(life.now, 0.0 if self._is_source(life) else self._now)
-        os.chdir(life.folder)
+    def _step(self, one: _RunningJob) -> bool:
+        self.current = one
+        one.now = max(one.now, 0.0 if self._is_source(one) else self._now)
+        os.chdir(one.folder)
         try:
-            moved = life.step()
-            if self._is_source(life):
-                self._now = max(self._now, life.now)
-                life.exchange.flush()
+            moved = one.step()
+            if self._is_source(one):
+                self._now = max(self._now, one.now)
+                one.shell.flush()
             return moved
         except KeyboardInterrupt:
             raise  # here it may be the user's own Ctrl-C
         except BaseException as error:
-            raise JobFailed(life.job._fission_name, failure_text(error)) from error
+            raise JobFailed(one.job._fission_name, failure_text(error)) from error
 
     def _ran(self, blocks: int | None) -> Ran:
         ran = Ran()
-        for number, life in self._lives.items():
-            ran.folders[number] = life.folder
-            ran.seconds = max(ran.seconds, life.now)
-            if not life.job.outputs:
-                kept = life.got if blocks is None else life.got[:blocks]
-                if isinstance(life.job, _Collector):
-                    ran.pipes[life.job.inputs[0].id] = kept
+        for number, one in self._running.items():
+            ran.folders[number] = one.folder
+            ran.seconds = max(ran.seconds, one.now)
+            if not one.job.outputs:
+                kept = one.got if blocks is None else one.got[:blocks]
+                if isinstance(one.job, _Collector):
+                    ran.pipes[one.job.inputs[0].id] = kept
                 else:
                     ran.sinks[number] = kept
         return ran

@@ -54,7 +54,7 @@ class OutputTotals(Part, frozen=True):
 
 
 class JobCounts(Part, frozen=True):
-    """What one incarnation of a job has counted so far (`fission.runtime.counts`).
+    """What one incarnation of a job has counted so far (`fission.protocol.counts`).
 
     Attributes:
         compute_blocks: the number of the last compute block, by generation.

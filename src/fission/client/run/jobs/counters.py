@@ -1,4 +1,4 @@
-"""What the jobs of a run have counted (`fission.runtime.counts`), summed over all incarnations."""
+"""What the jobs of a run have counted (`fission.protocol.counts`), summed over all incarnations."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Counters:
         """Return how many blocks of past generations a consumer lacks.
 
         The producer has reported them, but no compute block of the consumer contains them. The last
-        report of a killed incarnation is at most a second old (`fission.runtime.counts`).
+        report of a killed incarnation is at most a second old (`fission.protocol.counts`).
         """
         reports = self._reported.get(producer, {}).values()
         sent = _highest_each([counts.outputs[pipe].sent for counts in reports if pipe in counts.outputs])

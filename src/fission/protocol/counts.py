@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fission.ports import SharedWriter
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts, OutputTotals
 from fission.protocol.output import Output
-from fission.runtime.inputs_shell import InputsShell
 
 #: Seconds between two reports. Arbitrary: the counts of a killed process since its last report are lost.
 REPORT_S = 1.0
@@ -22,20 +21,24 @@ class Counter:
     """The counts of one incarnation.
 
     Attributes:
+        malformed: number of data messages dropped because they cannot be read.
+        not_shared: number of large buffers for which shared memory had no room.
         done_before: last compute block of each older generation.
+        due: time of the next `tick`, in seconds.
     """
 
-    def __init__(self, inputs: InputsShell, outputs: Sequence[Output], lender: SharedWriter | None, *, numbers_itself: bool) -> None:
+    def __init__(self, inputs: Inputs, outputs: Sequence[Output], *, numbers_itself: bool) -> None:
         """Begin at zero.
 
         Args:
-            inputs: shell around the job's inputs.
-            outputs: state machines of the job's outputs.
-            lender: shared memory of the job; None if there is none.
+            inputs: inputs of the job.
+            outputs: outputs of the job.
             numbers_itself: whether the job's compute blocks have the numbers of its output blocks,
                 as in a source.
         """
-        self._inputs, self._outputs, self._lender, self._numbers_itself = inputs, outputs, lender, numbers_itself
+        self._inputs, self._outputs, self._numbers_itself = inputs, outputs, numbers_itself
+        self.malformed = self.not_shared = 0
+        self.due = 0.0
         self.done_before: dict[int, int] = {}
 
     def switch(self) -> None:
@@ -49,9 +52,6 @@ class Counter:
         before, self.due = self.due, now + REPORT_S
         return before > 0
 
-    #: The moment of the next `tick`.
-    due = 0.0
-
     @property
     def done(self) -> int:
         """The last compute block of this generation that is done."""
@@ -60,7 +60,7 @@ class Counter:
 
     def counts(self) -> JobCounts:
         """Any thread: return the counts."""
-        inputs = self._inputs.machine.counts()
+        inputs = self._inputs.counts()
         return JobCounts(
             compute_blocks={**self.done_before, self._inputs.rule.generation: self.done},
             inputs={pipe: InputTotals(**{name: getattr(counts, name) for name in counts.__slots__}) for pipe, counts in inputs.items()},
@@ -74,6 +74,6 @@ class Counter:
                 )
                 for one in self._outputs
             },
-            malformed=self._inputs.malformed,
-            not_shared=self._lender.refused if self._lender is not None else 0,
+            malformed=self.malformed,
+            not_shared=self.not_shared,
         )

@@ -1,0 +1,529 @@
+"""One job's ends of all its pipes: what arrives, what is sent, what is kept and what is released.
+
+`Endpoint` is to a job what a connection is to a protocol library: events go in, effects come out,
+and it has no lock, thread, socket or clock. docs/endpoint.md explains it. The parts that it
+consists of can be read alone:
+
+    inputs              `endpoint_inputs`, with `align`, `optional`, `release`
+    outputs             `output` and `dropping`, with `replay_buffer`, `window`, `pacing`
+    checkpoints         `checkpointing`, with `checkpoint`
+    retained values     `retained_values`
+    the end             `ending`
+    statistics          `counts`, `unbounded_outputs`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol import frames
+from fission.protocol.batches import Batch
+from fission.protocol.checkpointing import Checkpointing
+from fission.protocol.counts import Counter
+from fission.protocol.dropping import DroppingOutput
+from fission.protocol.ending import EndStage, JobEnd
+from fission.protocol.endpoint_effects import Arm, ConnectClient, Effect, ForgetReader, Redirect, SayHello, TellClient, Wake
+from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Command, Data, Message, Release, Starved
+from fission.protocol.messages.client_to_job import (
+    AcknowledgeEnd,
+    CheckpointStored,
+    ClientToJob,
+    CloseOutput,
+    ReachClient,
+    RepeatReports,
+    ResetGeneration,
+    RewirePipe,
+    ValueStored,
+    WirePipe,
+)
+from fission.protocol.messages.job_to_client import BlocksReplayed, CountsReport, JobWarning, WorkDone
+from fission.protocol.output import Output
+from fission.protocol.pacing import PRESS_S
+from fission.protocol.progress import Doing
+from fission.protocol.release import NEVER
+from fission.protocol.retained_values import RetainedValues
+from fission.protocol.shared_arrivals import SharedArrivals, View
+from fission.protocol.unbounded_outputs import UnboundedOutputs
+from fission.protocol.window import NO_LIMIT, SendWindow
+
+
+class Endpoint:
+    """All pipes of one incarnation of a job.
+
+    After each call, perform `effects` in order, remove them, and call `performed`. An illegal call
+    raises LocalProtocolError, an illegal message RemoteProtocolError; both change nothing.
+
+    Calls need the caller's lock, except for those marked *job's thread*: only the thread of the
+    job's loop makes them, while another thread may make any call that needs the lock. Any thread
+    may read attributes.
+
+    Attributes:
+        effects: actions for the caller, in order; see `fission.protocol.endpoint_effects`.
+        spec: what was known from the beginning.
+        inputs: all inputs.
+        outputs: outputs, in the order of the job.
+        by_pipe: outputs, by pipe.
+        rule: release rule of the inputs.
+        checkpoints: decisions about snapshots; None without CHECKPOINT.
+        retained: retained values of the ASYNC inputs.
+        counter: statistics.
+        ending: the end of the job.
+        begun: whether the job's loop has begun with its first compute block.
+        finishing: whether all the job's work is done.
+        reset_to: generation in which the client wants a source to number.
+        pressed: whether a producer, direct or further upstream, waits for a release that a snapshot
+            of this job may hold back; cleared by `answer_pressed`.
+        starved_s: time spent waiting for messages, in seconds, without the current wait.
+        starved_since: time at which the current wait began, in seconds; 0 if there is none.
+        next_deadline: time of the next `tick`, in seconds; infinity if there is none.
+    """
+
+    def __init__(self, spec: EndpointSpec, view: View | None = None) -> None:
+        """Prepare; `start` opens the pipes.
+
+        Args:
+            spec: description of the pipes.
+            view: returns the shared memory of a descriptor; None if this process has none.
+        """
+        self.spec = spec
+        self.effects: list[Effect] = []
+        self.inputs = Inputs(
+            spec.inputs,
+            spec.optional,
+            incarnation=spec.incarnation,
+            head_size=spec.head_size,
+            window_blocks=spec.window_blocks,
+            window_bytes=spec.window_bytes,
+            effects=self.effects,
+        )
+        self.rule = self.inputs.rule
+        self.outputs = [self._make_output(output, index) for index, output in enumerate(spec.outputs)]
+        self.by_pipe = {output.pipe: output for output in self.outputs}
+        self.rule.outputs = self.outputs
+        self.checkpoints = None if spec.checkpoint is None else Checkpointing(spec.checkpoint, self.effects)
+        self.rule.snapshots = self.checkpoints
+        self.retained = RetainedValues(self.inputs.optional, client=spec.client, effects=self.effects)
+        self.counter = Counter(self.inputs, self.outputs, numbers_itself=spec.is_source)
+        self.ending = JobEnd(self.outputs, self.inputs, self._report_end if spec.client else None)
+        self.begun = self.finishing = False
+        self.reset_to = spec.generation
+        self.pressed = False
+        self.starved_s = self.starved_since = 0.0
+        self.next_deadline = NEVER
+        self._arrivals = SharedArrivals(self.inputs, view)
+        self._unbounded = UnboundedOutputs({output.pipe: output.unbounded for output in spec.outputs if output.unbounded})
+        # for each ASYNC output, the number of blocks that its consumer may retain after taking them
+        self._retained = {output.pipe: output.retained for output in spec.outputs if output.asynchronous}
+        self._pressed_at, self._sent_then = -PRESS_S, 0
+
+    def _make_output(self, spec: OutputSpec, index: int) -> Output:
+        place: Any = spec.pipe, self.spec.incarnation, self._window(spec)
+        if spec.max_queue and not spec.asynchronous:
+            output: Output = DroppingOutput(*place, reader=index, effects=self.effects, max_queue=spec.max_queue, needed=spec.block_count)
+        else:
+            output = Output(*place, reader=index, repeats=spec.asynchronous, effects=self.effects)
+        output.lift(self.spec.generation)
+        output.near = spec.near
+        if spec.closed:
+            output.close()
+        return output
+
+    def _window(self, spec: OutputSpec) -> SendWindow[list[Buffer]]:
+        if spec.unbounded:
+            # waiting blocks must stay here until they are taken, for a new incarnation of the consumer: memory is the only limit
+            return SendWindow(NO_LIMIT, NO_LIMIT)
+        return SendWindow(self.spec.window_blocks, self.spec.window_bytes, needed=spec.needed or spec.block_count)
+
+    # the job's loop
+
+    def start(self, now: float) -> None:
+        """Open all outputs and report to the client that the job runs."""
+        source = self.spec.is_source
+        for output in self.outputs:
+            output.open(self.spec.generation if source else 0)
+        if source:
+            self.inputs.switch(self.spec.generation, keeps=False)
+        self._arm(self.retained.start(now))
+        self.effects.append(SayHello())
+
+    def begin(self, first: int, first_output: int = 0) -> None:
+        """Begin the job's loop with compute block ``first``; all earlier blocks are finished.
+
+        A job with non-ASYNC inputs begins at `Aligner.beginning` or later, and again whenever that
+        is a number.
+
+        Args:
+            first: number of the first compute block.
+            first_output: number of the outputs' first block; 0 if it is the same as ``first``.
+
+        Raises:
+            LocalProtocolError: the inputs cannot begin there, or the job has ended.
+        """
+        if first < 1 or self.finishing:
+            raise LocalProtocolError(f"a job begins with a compute block from 1 on, before its end; got {first}")
+        if self.inputs.aligner is not None:
+            self.inputs.aligner.begin(first)
+        self.begun = True
+        self.rule.done = first - 1
+        for output in self.outputs:
+            output.begin(first_output or first)
+        self.inputs.say_had()
+        self._pass_releases()
+
+    def switch(self, generation: int) -> None:
+        """Continue the job's loop in a new generation; its outputs number from 1 again.
+
+        Raises:
+            LocalProtocolError: the generation is not newer than the current one, or the job has
+                ended.
+        """
+        if generation <= self.rule.generation or self.finishing:
+            raise LocalProtocolError(f"a newer generation follows {self.rule.generation}, before the end of the job; got {generation}")
+        self.counter.switch()
+        for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
+            output.restart(generation, self._window(spec))
+        # last: the outputs know only now which older blocks they keep
+        self.inputs.switch(generation, keeps=not self.spec.is_source)
+
+    def take(self) -> Batch | None:
+        """Return the complete compute blocks, for the job to process; None if there are none.
+
+        *Job's thread*, unless an input has a MAX_QUEUE (`Inputs.eager`): then it needs the lock.
+        """
+        return self.inputs.take()
+
+    def put(self, index: int, payload: bytes | list[Any], head: int, now: float) -> None:
+        """Number a block and send it, now or together with later ones.
+
+        The caller waits before the next block of this output until `Output.may_continue` is true.
+
+        Args:
+            index: index of the output.
+            payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
+            head: head of the block, as a number.
+            now: current time, in seconds.
+
+        Raises:
+            LocalProtocolError: the job has ended.
+        """
+        if self.finishing:
+            raise LocalProtocolError("no block follows the end of a job")
+        self.arm_if(self.outputs[index].add(payload, head, now))
+
+    def flush(self) -> None:
+        """Send the blocks held back, because the job is about to wait."""
+        for output in self.outputs:
+            output.flush()
+
+    def done(self, number: int, now: float) -> None:
+        """Record compute blocks up to ``number`` as processed by this job; release its inputs."""
+        self.rule.done = number
+        self.release(now)
+
+    def worth_releasing(self, *, force: bool = False) -> bool:
+        """Whether `release` may find something. *Job's thread.*"""
+        return self.rule.worth_a_look(force=force) or (bool(self.inputs.optional) and self.retained.unasked)
+
+    def release(self, now: float, *, force: bool = False) -> None:
+        """Release the inputs of finished compute blocks.
+
+        Args:
+            now: current time, in seconds.
+            force: whether to release at once, even if few blocks have accumulated.
+        """
+        if self.inputs.optional:
+            self.retained.hand_over()
+        if self.rule.worth_a_look(force=force) and self._pass_releases(force=force):
+            # also for jobs with outputs: the release of an output may have arrived before the job recorded the block as done
+            self._arm(self.rule.left(now))
+
+    def _pass_releases(self, *, force: bool = True) -> bool:
+        """Release what may be released; return whether something is left."""
+        if force and self.inputs.optional:
+            self.retained.hand_over()
+        left = self.inputs.release(self.rule.finished_upto(), self.rule.generation, force=force)
+        if self.rule.older:
+            for generation in self.rule.older_released():
+                self.inputs.release_generation(generation)
+        return left
+
+    def answer_pressed(self, done: int) -> None:
+        """Report the progress of this job, and of all jobs after it, to waiting producers.
+
+        Args:
+            done: last compute block that this job itself has processed.
+        """
+        behind = (self.worked_off(output) for output in self.outputs if not output.closed)
+        self.report_progress(min([done, *behind]), done)
+
+    def report_progress(self, through: int, done: int) -> None:
+        """Do as `answer_pressed`, with the progress of the jobs after this one given.
+
+        Args:
+            through: last compute block that this job and all jobs after it have processed.
+            done: last compute block that this job has processed.
+        """
+        self.pressed = False
+        self.inputs.say_starved(through, done)
+
+    def worked_off(self, output: Output) -> int:
+        """Return the last block of an output that its consumer and all jobs after it have processed.
+
+        As far as they have reported it.
+        """
+        retained = self._retained.get(output.pipe)
+        return output.through if retained is None else min(output.released + retained, output.last[1])
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the job has outputs and no consumer needs any of them, or the job is stopped."""
+        for output in self.outputs:  # a loop, not a generator: this runs before each wait
+            if not output.closed:
+                return False
+        return bool(self.outputs) or self.ending.over
+
+    def end_outputs(self, *, more: bool = False) -> None:
+        """Notify all consumers that nothing follows, or (``more``) only a new generation.
+
+        Idempotent.
+        """
+        for output in self.outputs:
+            output.end(more=more)
+
+    def end(self, *, sends_ends: bool = True) -> None:
+        """End the job: `ending` has its stage from now on, until `EndStage.OVER`.
+
+        Args:
+            sends_ends: whether the consumers are notified that nothing follows.
+
+        Raises:
+            LocalProtocolError: the job has ended before.
+        """
+        self.ending.begin(sends_ends=sends_ends)
+        self.finishing = True
+        self.ending.step()
+
+    def abandon(self) -> None:
+        """Any thread, in any state, with or without the lock: stop; nothing further is sent."""
+        self.ending.abandon()
+        for output in self.outputs:
+            output.closed = True
+
+    def remember(self, pipe: int, content: bytes) -> None:
+        """Have the client retain data for new incarnations; see `RetainedValues.remember`."""
+        self.retained.remember(pipe, content)
+
+    # messages of other jobs and of the client
+
+    def data_received(self, message_frames: Sequence[Buffer], now: float) -> None:
+        """Take a message of a producer.
+
+        Raises:
+            RemoteProtocolError: the message is malformed, or its pipe is not an input.
+            MemoryGone: blocks that this job needs can no longer be read.
+        """
+        message = frames.decode(message_frames)
+        if not (type(message) is Data and self.accept(message)):
+            self.settle(message, now)
+
+    def accept(self, message: Data) -> bool:
+        """Take the blocks of a message. *Job's thread.*
+
+        Returns:
+            Whether nothing is left to do; otherwise the message must also be given to `settle`.
+
+        Raises:
+            RemoteProtocolError: as `data_received`.
+            MemoryGone: as `data_received`.
+        """
+        payloads = message.payloads
+        if type(payloads[0]) is list:
+            size = self._arrivals.look_up(message)
+        else:
+            size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+        return self.inputs.data(message, size) > 0
+
+    def settle(self, message: Message, now: float) -> None:
+        """Take a message that has no new blocks: it repeats some, or opens or ends a pipe.
+
+        Raises:
+            RemoteProtocolError: as `data_received`.
+        """
+        if isinstance(message, Data):
+            self.inputs.repeated(message.pipe)
+        elif self.inputs.opened_or_ended(message):
+            self._pass_pressure(now)
+
+    def _pass_pressure(self, now: float) -> None:
+        # jobs further downstream may hold back releases for a snapshot too; the request arrives on many paths, and is passed on
+        # once after each block
+        self.pressed = True
+        sent = sum(output.sent for output in self.outputs)
+        if now - self._pressed_at >= PRESS_S / 2 or sent != self._sent_then:
+            self._pressed_at, self._sent_then = now, sent
+            for output in self.outputs:
+                output.press()
+
+    def control_received(self, message_frames: Sequence[Buffer], now: float) -> None:
+        """Take a message of a consumer or of the client.
+
+        Raises:
+            RemoteProtocolError: the message is malformed or does not belong to this job.
+        """
+        self.handle(frames.decode(message_frames), now)
+
+    def handle(self, message: Message, now: float) -> None:
+        """Take a decoded message of a consumer or of the client.
+
+        Raises:
+            RemoteProtocolError: it does not belong to this job.
+        """
+        if isinstance(message, Release):
+            output = self._output(message.pipe)
+            output.on_release(message)
+            # the job's loop may wait for this answer, and no further data message may follow to wake it
+            if message.had or (output.closed and self.unwanted):
+                self.effects.append(Wake())
+            # the consumer has already accumulated enough releases: pass them on at once
+            self._pass_releases()
+        elif isinstance(message, Starved):
+            self._output(message.pipe).on_starved(message)
+        elif isinstance(message, Command):
+            self._on_command(message.message)
+        else:
+            raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
+        self.ending.step()
+
+    def _output(self, pipe: int) -> Output:
+        try:
+            return self.by_pipe[pipe]
+        except KeyError:
+            raise RemoteProtocolError(f"pipe {pipe} is no output of this job; its outputs are {sorted(self.by_pipe)}") from None
+
+    def _on_command(self, message: ClientToJob) -> None:
+        match message:
+            case WirePipe():
+                self.wire(message)
+            case RewirePipe():
+                self._rewire(message.pipe)
+            case RepeatReports():
+                self._repeat_reports()
+            case ReachClient():
+                self.effects.append(ConnectClient(message.address))
+            case CloseOutput():
+                self._output(message.pipe).close()
+                self.effects.append(Wake())
+                self._pass_releases()
+            case AcknowledgeEnd():
+                self.ending.acknowledge()
+            case ValueStored():
+                self.retained.on_kept(message.pipe, message.number)
+                self._pass_releases()
+            case ResetGeneration():
+                for output in self.outputs:
+                    output.lift(message.generation)
+                self.reset_to = max(self.reset_to, message.generation)
+            case CheckpointStored() if self.checkpoints is not None:
+                if self.checkpoints.settling:
+                    self.effects.append(Wake())
+                self.checkpoints.on_stored(message.generation, message.block)
+                self._pass_releases()
+            case _:
+                raise RemoteProtocolError(f"this job does not understand a {type(message).__name__}")
+
+    def wire(self, order: WirePipe) -> None:
+        """Connect a pipe to a new incarnation of the job at its other end.
+
+        Raises:
+            RemoteProtocolError: it is no pipe of this job.
+        """
+        output = self.by_pipe.get(order.pipe)
+        if output is None:
+            self._wire_input(order.pipe, order.address, order.incarnation)
+            return
+        self.effects.append(ForgetReader(self.outputs.index(output), order.incarnation))
+        self.effects.append(Redirect(order.pipe, order.address))
+        blocks = output.wire(order.incarnation, near=order.near)
+        self.effects.append(TellClient(BlocksReplayed(job=order.peer, incarnation=order.incarnation, pipe=order.pipe, blocks=blocks)))
+
+    def _wire_input(self, pipe: int, address: str, incarnation: int) -> None:
+        self.inputs.check(pipe)
+        self.effects.append(Redirect(pipe, address))  # before the answers of `wire`
+        self.inputs.wire(pipe, incarnation)
+        self._pass_releases()
+
+    def _rewire(self, pipe: int) -> None:
+        """Rewire a broken connection to the same incarnation; messages in transit are lost."""
+        output = self.by_pipe.get(pipe)
+        if output is None:
+            self._wire_input(pipe, "", 0)
+        else:
+            self.effects.append(Redirect(pipe, ""))
+            output.wire(output.consumer, near=output.near)
+
+    def _repeat_reports(self) -> None:
+        """Repeat all reports, because the client was away and may have missed some."""
+        self.effects.append(SayHello())
+        self.retained.repeat_requests()
+        if self.checkpoints is not None:
+            self.checkpoints.repeat_reports()
+        if self.ending.stage is EndStage.REPORTED:
+            self.ending.repeat_report()
+
+    def _report_end(self) -> None:
+        ends = {output.pipe: output.last for output in self.outputs if self.ending.sends_ends and not output.closed}
+        self.effects.append(TellClient(WorkDone(ends=ends, counts=self.counter.counts())))
+
+    # time
+
+    def tick(self, now: float, *, typing: bool = False, synced: bool = False) -> float:
+        """Do what is due; return `next_deadline`.
+
+        Args:
+            now: current time, in seconds.
+            typing: whether the job's loop waits for a typed line.
+            synced: whether the device of a sink has more of its file since the last call.
+        """
+        if self.retained.tick(now):
+            self.effects.append(Wake())
+        due = min((output.tick(now) for output in self.outputs), default=NEVER)
+        if self.counter.tick(now):
+            self.effects.append(TellClient(CountsReport(counts=self.counter.counts(), doing=self._doing(typing=typing).name)))
+            self.effects += [TellClient(JobWarning(text=text)) for text in self._unbounded.look(self.outputs)]
+        rule = self.rule
+        rule.begin_tick()
+        if synced:
+            self._pass_releases()
+        if rule.tick(now, pending=self.inputs.pending_release(rule.finished_upto(), rule.generation)):
+            self._pass_releases()
+        self.next_deadline = min(due, self.retained.due, self.counter.due, rule.next_deadline)
+        self.ending.step()
+        return self.next_deadline
+
+    def performed(self, now: float) -> None:
+        """Record that all effects were performed; there may be new ones."""
+        for output in self.outputs:
+            if output.busy:
+                self.arm_if(output.after_send(now))
+
+    def arm_if(self, due: float) -> None:
+        """Ask for a `tick` at a time; not if it is 0."""
+        if due:
+            self._arm(due)
+
+    def _arm(self, due: float) -> None:
+        self.next_deadline = min(self.next_deadline, due)
+        self.effects.append(Arm(due))
+
+    def _doing(self, *, typing: bool) -> Doing:
+        """Return what the job's loop is doing."""
+        if self.finishing:
+            return Doing.END
+        if self.starved_since or typing:
+            return Doing.INPUT
+        return Doing.ROOM if any(output.blocked_since for output in self.outputs) else Doing.RUN
