@@ -817,10 +817,10 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
         def setup(self, *args, **kwargs):
             {setup}
             if not Path("broken").exists():  # the first incarnation alone
-                from fission.protocol.endpoint import Endpoint
+                from fission.protocol.endpoint_commands import EndpointCommands
 
                 Path("broken").touch()
-                Endpoint.wire = Deaf.broken
+                EndpointCommands.wire = Deaf.broken
         def broken(self, *args):
             raise RuntimeError("this order cannot be carried out")
         def run(self, value):

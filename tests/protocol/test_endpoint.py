@@ -511,7 +511,7 @@ BROKEN: dict[str, tuple[type, str, Any]] = {
     "nothing is sent again": (Output, "wire", nothing_is_sent_again),
     "duplicates count": (Receiver, "accept", counts_duplicates),
     "the inputs are never closed": (Inputs, "close", lambda self: None),
-    "releases are not passed on": (Endpoint, "_pass_releases", lambda self, force=True: False),
+    "releases are not passed on": (Endpoint, "pass_releases", lambda self, force=True: False),
     "an acknowledgement is not heard": (JobEnd, "acknowledge", lambda self: None),
 }
 

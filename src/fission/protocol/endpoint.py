@@ -9,6 +9,7 @@ consists of can be read alone:
     checkpoints         `checkpointing`, with `checkpoint`
     retained values     `retained_values`
     the end             `ending`
+    commands            `endpoint_commands`
     statistics          `counts`, `unbounded_outputs`
 """
 
@@ -23,25 +24,14 @@ from fission.protocol.batches import Batch
 from fission.protocol.checkpointing import Checkpointing
 from fission.protocol.counts import Counter
 from fission.protocol.dropping import DroppingOutput
-from fission.protocol.ending import EndStage, JobEnd
-from fission.protocol.endpoint_effects import Arm, ConnectClient, Effect, ForgetReader, Redirect, SayHello, TellClient, Wake
+from fission.protocol.ending import JobEnd
+from fission.protocol.endpoint_commands import EndpointCommands
+from fission.protocol.endpoint_effects import Arm, Effect, SayHello, TellClient, Wake
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import Command, Data, Message, Release, Starved
-from fission.protocol.messages.client_to_job import (
-    AcknowledgeEnd,
-    CheckpointStored,
-    ClientToJob,
-    CloseOutput,
-    ReachClient,
-    RepeatReports,
-    ResetGeneration,
-    RewirePipe,
-    ValueStored,
-    WirePipe,
-)
-from fission.protocol.messages.job_to_client import BlocksReplayed, CountsReport, JobWarning, WorkDone
+from fission.protocol.messages.job_to_client import CountsReport, JobWarning, WorkDone
 from fission.protocol.output import Output
 from fission.protocol.pacing import PRESS_S
 from fission.protocol.progress import Doing
@@ -119,6 +109,7 @@ class Endpoint:
         self._unbounded = UnboundedOutputs({output.pipe: output.unbounded for output in spec.outputs if output.unbounded})
         # for each ASYNC output, the number of blocks that its consumer may retain after taking them
         self._retained = {output.pipe: output.retained for output in spec.outputs if output.asynchronous}
+        self._commands = EndpointCommands(self)
         self._pressed_at, self._sent_then = -PRESS_S, 0
 
     def _make_output(self, spec: OutputSpec, index: int) -> Output:
@@ -173,7 +164,7 @@ class Endpoint:
         for output in self.outputs:
             output.begin(first_output or first)
         self.inputs.say_had()
-        self._pass_releases()
+        self.pass_releases()
 
     def switch(self, generation: int) -> None:
         """Continue the job's loop in a new generation; its outputs number from 1 again.
@@ -238,12 +229,12 @@ class Endpoint:
         """
         if self.inputs.optional:
             self.retained.hand_over()
-        if self.rule.worth_a_look(force=force) and self._pass_releases(force=force):
+        if self.rule.worth_a_look(force=force) and self.pass_releases(force=force):
             # also for jobs with outputs: the release of an output may have arrived before the job recorded the block as done
             self._arm(self.rule.left(now))
 
-    def _pass_releases(self, *, force: bool = True) -> bool:
-        """Release what may be released; return whether something is left."""
+    def pass_releases(self, *, force: bool = True) -> bool:
+        """Release what may be released; return whether something is left. See `release`."""
         if force and self.inputs.optional:
             self.retained.hand_over()
         left = self.inputs.release(self.rule.finished_upto(), self.rule.generation, force=force)
@@ -384,96 +375,32 @@ class Endpoint:
             RemoteProtocolError: it does not belong to this job.
         """
         if isinstance(message, Release):
-            output = self._output(message.pipe)
+            output = self.output(message.pipe)
             output.on_release(message)
             # the job's loop may wait for this answer, and no further data message may follow to wake it
             if message.had or (output.closed and self.unwanted):
                 self.effects.append(Wake())
             # the consumer has already accumulated enough releases: pass them on at once
-            self._pass_releases()
+            self.pass_releases()
         elif isinstance(message, Starved):
-            self._output(message.pipe).on_starved(message)
+            self.output(message.pipe).on_starved(message)
         elif isinstance(message, Command):
-            self._on_command(message.message)
+            self._commands.handle(message.message)
         else:
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
-        self.ending.step()
+        if self.finishing:
+            self.ending.step()
 
-    def _output(self, pipe: int) -> Output:
+    def output(self, pipe: int) -> Output:
+        """Return the output of a pipe.
+
+        Raises:
+            RemoteProtocolError: the pipe is not an output of this job.
+        """
         try:
             return self.by_pipe[pipe]
         except KeyError:
             raise RemoteProtocolError(f"pipe {pipe} is no output of this job; its outputs are {sorted(self.by_pipe)}") from None
-
-    def _on_command(self, message: ClientToJob) -> None:
-        match message:
-            case WirePipe():
-                self.wire(message)
-            case RewirePipe():
-                self._rewire(message.pipe)
-            case RepeatReports():
-                self._repeat_reports()
-            case ReachClient():
-                self.effects.append(ConnectClient(message.address))
-            case CloseOutput():
-                self._output(message.pipe).close()
-                self.effects.append(Wake())
-                self._pass_releases()
-            case AcknowledgeEnd():
-                self.ending.acknowledge()
-            case ValueStored():
-                self.retained.on_kept(message.pipe, message.number)
-                self._pass_releases()
-            case ResetGeneration():
-                for output in self.outputs:
-                    output.lift(message.generation)
-                self.reset_to = max(self.reset_to, message.generation)
-            case CheckpointStored() if self.checkpoints is not None:
-                if self.checkpoints.settling:
-                    self.effects.append(Wake())
-                self.checkpoints.on_stored(message.generation, message.block)
-                self._pass_releases()
-            case _:
-                raise RemoteProtocolError(f"this job does not understand a {type(message).__name__}")
-
-    def wire(self, order: WirePipe) -> None:
-        """Connect a pipe to a new incarnation of the job at its other end.
-
-        Raises:
-            RemoteProtocolError: it is no pipe of this job.
-        """
-        output = self.by_pipe.get(order.pipe)
-        if output is None:
-            self._wire_input(order.pipe, order.address, order.incarnation)
-            return
-        self.effects.append(ForgetReader(self.outputs.index(output), order.incarnation))
-        self.effects.append(Redirect(order.pipe, order.address))
-        blocks = output.wire(order.incarnation, near=order.near)
-        self.effects.append(TellClient(BlocksReplayed(job=order.peer, incarnation=order.incarnation, pipe=order.pipe, blocks=blocks)))
-
-    def _wire_input(self, pipe: int, address: str, incarnation: int) -> None:
-        self.inputs.check(pipe)
-        self.effects.append(Redirect(pipe, address))  # before the answers of `wire`
-        self.inputs.wire(pipe, incarnation)
-        self._pass_releases()
-
-    def _rewire(self, pipe: int) -> None:
-        """Rewire a broken connection to the same incarnation; messages in transit are lost."""
-        output = self.by_pipe.get(pipe)
-        if output is None:
-            self._wire_input(pipe, "", 0)
-        else:
-            self.effects.append(Redirect(pipe, ""))
-            output.wire(output.consumer, near=output.near)
-
-    def _repeat_reports(self) -> None:
-        """Repeat all reports, because the client was away and may have missed some."""
-        self.effects.append(SayHello())
-        self.retained.repeat_requests()
-        if self.checkpoints is not None:
-            self.checkpoints.repeat_reports()
-        if self.ending.stage is EndStage.REPORTED:
-            self.ending.repeat_report()
 
     def _report_end(self) -> None:
         ends = {output.pipe: output.last for output in self.outputs if self.ending.sends_ends and not output.closed}
@@ -498,11 +425,12 @@ class Endpoint:
         rule = self.rule
         rule.begin_tick()
         if synced:
-            self._pass_releases()
+            self.pass_releases()
         if rule.tick(now, pending=self.inputs.pending_release(rule.finished_upto(), rule.generation)):
-            self._pass_releases()
+            self.pass_releases()
         self.next_deadline = min(due, self.retained.due, self.counter.due, rule.next_deadline)
-        self.ending.step()
+        if self.finishing:
+            self.ending.step()
         return self.next_deadline
 
     def performed(self, now: float) -> None:

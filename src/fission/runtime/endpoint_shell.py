@@ -425,7 +425,8 @@ class EndpointShell:
                 self.changed.notify_all()
         except (RemoteProtocolError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as why:
             self._malformed(str(why))
-        self._call_back()
+        if self._after_unlock:
+            self._call_back()
         if self.watcher is not None:
             self.watcher.control_received()
 
@@ -455,12 +456,12 @@ class EndpointShell:
 
     def perform(self) -> None:
         """Perform the effects of the endpoint, in order."""
-        endpoint = self.endpoint
-        effects = endpoint.effects
+        effects, links, watchers = self.endpoint.effects, self._links, self._watchers
         while effects:
-            links, watchers = self._links, self._watchers
+            sends = False
             for effect in effects:
                 if type(effect) is SendData:
+                    sends = True
                     links.send(effect.pipe, effect.message)
                     if watchers:
                         for watcher in watchers.get(effect.pipe, ()):
@@ -470,7 +471,8 @@ class EndpointShell:
                 else:
                     self._perform_one[type(effect)](effect)
             effects.clear()
-            endpoint.performed(self.clock())
+            if sends:
+                self.endpoint.performed(self.clock())
 
     def _call_back(self) -> None:
         while self._after_unlock:
