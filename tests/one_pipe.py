@@ -67,7 +67,7 @@ class Producer:
         self.machine = self.shell.endpoint.outputs[0]
         output = self.shell.outputs[0]
         self.put, self.seek, self.flush, self.press = output.put, output.seek, output.flush, output.press
-        self.go_on_after = output.go_on_after
+        self.continue_after = output.continue_after
 
     def do(self, act: Callable[[], Any]) -> Any:
         """Let the endpoint do something and perform its effects."""

@@ -96,7 +96,7 @@ def test_collect_brings_the_logs_of_all_nodes(cluster: MakeSite) -> None:
             assert as_marvelo.read_text() == (site.fission.root / found[node]).read_text()
         for job, (_, node) in site.incarnations().items():
             text = (site.fission.root / found[node]).read_text()
-            assert f" {job} starts, life 1" in text, (node, text)
+            assert f" {job} starts, incarnation 1" in text, (node, text)
 
 
 def test_a_run_in_the_background_is_attached_to_and_stopped(cluster: MakeSite) -> None:

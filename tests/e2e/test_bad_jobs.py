@@ -126,7 +126,7 @@ FAILURES = [
         "wrong_tuple",
         "ThreeForTwo(inputs=[PicklePipe(1)], outputs=[PicklePipe(3), PicklePipe(4)]), Show(inputs=[PicklePipe(3), PicklePipe(4)])",
         "ThreeForTwo 3",
-        ("ThreeForTwo 3: run must return one value for each of its 2 outputs, or one value that is no tuple", "a tuple of 3"),
+        ("ThreeForTwo 3: run must return one value for each of its 2 outputs, or one value that is not a tuple", "a tuple of 3"),
     ),
     Failure("wrong_tuple", through("TwoForOne"), "TwoForOne 3", ("for each of its 1 outputs", "a tuple of 2", "put it into a tuple")),
     Failure("wrong_tuple", through("NoneForOne"), "NoneForOne 3", ("for each of its 1 outputs", "a tuple of 0")),
@@ -281,7 +281,7 @@ def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, message: s
 @pytest.mark.parametrize(
     ("text", "pipe", "job", "message"),
     [
-        (b"\x7fELF\0 not really", "PicklePipe(3)", "Program 3", "Program 3: cannot start ./program: it is no program for this machine"),
+        (b"\x7fELF\0 not really", "PicklePipe(3)", "Program 3", "Program 3: cannot start ./program: it is not a program for this machine"),
         ("#!/bin/sh\necho oh no >&2\nexit 3\n", "PicklePipe(3)", "Program 3", "./program exited with code 3 (0 means finished)"),
         ("#!/bin/sh\nno_such_command\n", "PicklePipe(3)", "Program 3", "exited with code 127, which says that a program was not found"),
         ("#!/bin/sh\nkill -9 $$\n", "PicklePipe(3)", "Program 3", "./program was killed by signal 9"),
@@ -289,7 +289,7 @@ def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, message: s
             "#!/bin/sh\necho hello world > $4\ncat $2 >/dev/null\n",
             "PicklePipe(3)",
             "Program 3",
-            "Program 3, output 1: what ./program wrote is no block of PicklePipe 3: PicklePipe 3: the data is not a pickle",
+            "Program 3, output 1: what ./program wrote is not a block of PicklePipe 3: PicklePipe 3: the data is not a pickle",
         ),
         (
             "#!/bin/sh\necho hello world > $4\ncat $2 >/dev/null\n",
@@ -328,7 +328,7 @@ class WrapperPipe(JSONPipe):
     bad_project(fission, "", listed, files, EXECUTABLE.format(executable="./program"))
     (fission.root / "net/source/program").chmod(0o755)
     done = simulate(fission, 1)
-    message = f"Program 3, output 1: what ./program wrote is no block of WrapperPipe 3: {kind}"
+    message = f"Program 3, output 1: what ./program wrote is not a block of WrapperPipe 3: {kind}"
     check_failure(fission, done, "Program 3", (message,), ("read_wrapper",))
 
 

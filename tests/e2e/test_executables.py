@@ -468,7 +468,7 @@ def test_an_executable_that_only_the_system_refuses(fission: CommandLine) -> Non
     script.chmod(0o755)
     client = fission.start("net", "simulate")
     done = finish(client, fission.root, 1)
-    assert "Wrong 2 failed:\nWrong 2: cannot start ./wrong: it is no program for this machine" in done.stderr
+    assert "Wrong 2 failed:\nWrong 2: cannot start ./wrong: it is not a program for this machine" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -496,7 +496,7 @@ def test_dummies_are_marked_in_the_first_bit_of_heads_of_any_size() -> None:
 def test_a_pipe_that_is_not_an_input_is_refused() -> None:
     aligner = begun(InputSpec(1))
     for message in (Open(2, 1, 0, 0), data(2, [1]), End(2, 1, 0, 1)):
-        with pytest.raises(RemoteProtocolError, match="pipe 2 is no input"):
+        with pytest.raises(RemoteProtocolError, match="pipe 2 is not an input"):
             feed(aligner, message)
 
 

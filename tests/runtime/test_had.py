@@ -74,7 +74,7 @@ ORDERS = sorted(set(permutations(["wire", "open", "release", "again"])))
 def test_the_new_incarnation_learns_how_far_its_consumer_is(steps: Sequence[str], done: int, had: int) -> None:
     output, _ = had_by(steps, done=done, had=had)
     assert output.machine.had == had
-    output.go_on_after(output.machine.had, 0)
+    output.continue_after(output.machine.had, 0)
     assert output.machine.sent == had
 
 

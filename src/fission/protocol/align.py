@@ -312,7 +312,7 @@ class Aligner:
         try:
             return self._by_pipe[pipe]
         except KeyError:
-            raise RemoteProtocolError(f"pipe {pipe} is no input of this job; its inputs are {sorted(self._by_pipe)}") from None
+            raise RemoteProtocolError(f"pipe {pipe} is not an input of this job; its inputs are {sorted(self._by_pipe)}") from None
 
     def _first(self, one: Input) -> int:
         # the stage's mark, not the receiver's: an input in a newer generation does not take back what was finished in this one;

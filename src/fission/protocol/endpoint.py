@@ -400,7 +400,7 @@ class Endpoint:
         try:
             return self.by_pipe[pipe]
         except KeyError:
-            raise RemoteProtocolError(f"pipe {pipe} is no output of this job; its outputs are {sorted(self.by_pipe)}") from None
+            raise RemoteProtocolError(f"pipe {pipe} is not an output of this job; its outputs are {sorted(self.by_pipe)}") from None
 
     def _report_end(self) -> None:
         ends = {output.pipe: output.last for output in self.outputs if self.ending.sends_ends and not output.closed}

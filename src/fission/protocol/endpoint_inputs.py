@@ -141,7 +141,7 @@ class Inputs:
     def _target(self, pipe: int) -> Any:
         target = self.optional.get(pipe, self.aligner)
         if target is None:
-            raise RemoteProtocolError(f"pipe {pipe} is no input of this job")
+            raise RemoteProtocolError(f"pipe {pipe} is not an input of this job")
         return target
 
     def _on_open(self, target: Any, message: Open) -> bool:

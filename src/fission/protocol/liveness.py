@@ -207,7 +207,7 @@ class Liveness:
             self._pass_time(now)
             return [self._lose_silent(event.node, node, state, NodeStopped, now, "; its process is stopped")]
         if event.incarnation < 1:
-            raise LocalProtocolError(f"lives are counted from 1; got {event}")
+            raise LocalProtocolError(f"incarnations are counted from 1; got {event}")
         self._pass_time(now)
         if self._is_stale(event, node):
             node.stale += 1
@@ -301,9 +301,9 @@ class Liveness:
                     node.silent_until = max(node.silent_until, now + self._allowed)
 
     def _pulse(self, event: Pulse, node: _Node, now: float) -> list[Instruction]:
-        before, old_life, silence = node.state, node.incarnation, now - node.last
+        before, older, silence = node.state, node.incarnation, now - node.last
         kind: NodeEvent = Pulse
-        if before is not LivenessState.EXPECTED and event.incarnation > old_life:
+        if before is not LivenessState.EXPECTED and event.incarnation > older:
             kind = NewIncarnation
         elif before is LivenessState.LOST and self._comes_back(node, now):
             kind = Return
@@ -320,12 +320,12 @@ class Liveness:
             return [Up(event.node, event.incarnation, False, "first pulse")]
         if kind is Return:
             return [Up(event.node, event.incarnation, True, "its pulses have come back")]
-        began = f"its service began anew (incarnation {event.incarnation} after {old_life})"
+        began = f"its service began anew (incarnation {event.incarnation} after {older})"
         up = Up(event.node, event.incarnation, True, began)
         if before is LivenessState.LOST:
             return [up]
         node.losses += 1
-        return [Lost(event.node, old_life, silence, began), up]
+        return [Lost(event.node, older, silence, began), up]
 
     def _count(self, node: _Node, now: float) -> None:
         """Count a pulse for TQ."""

@@ -122,9 +122,9 @@ class OptionalInput:
 
         A new generation restarts the numbering; the buffered values stay.
         """
-        life, had = self.receiver.incarnation, self.receiver.high
+        incarnation, had = self.receiver.incarnation, self.receiver.high
         arrival = self.receiver.open(message.incarnation, message.generation, message.mark)
-        if self.receiver.incarnation > life:
+        if self.receiver.incarnation > incarnation:
             self._before = had
         if arrival is Arrival.NEW_GENERATION:
             self._before = self._floor = 0

@@ -124,7 +124,7 @@ class ReplayBuffer(ABC):
         self.had = None
         self.say_open()
 
-    def go_on_after(self, had: int, given: int) -> None:
+    def continue_after(self, had: int, given: int) -> None:
         """Continue numbering after ``had``, which came from an earlier incarnation.
 
         The consumer may not have released the blocks up to it yet.

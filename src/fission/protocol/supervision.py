@@ -234,7 +234,7 @@ class Supervisor:
             if event.node in self._up:
                 raise LocalProtocolError(f"node {event.node} is up already")
             self._up.append(event.node)
-            out += [Kill(job=job, node=event.node, incarnation=life) for job, life in self._old_incarnations.pop(event.node, ())]
+            out += [Kill(job=job, node=event.node, incarnation=number) for job, number in self._old_incarnations.pop(event.node, ())]
         elif isinstance(event, NodeLost):
             self._on_node_lost(event, now)
         elif isinstance(event, (JobReady, JobEnded, JobRefused)):
@@ -242,7 +242,7 @@ class Supervisor:
                 raise LocalProtocolError(f"there is no job {event.job}")
             one = self._jobs[event.job]
             if event.incarnation > one.incarnation:
-                raise one.error(f"never had life {event.incarnation}")
+                raise one.error(f"never had incarnation {event.incarnation}")
             if event.incarnation < one.incarnation or not one.alive:
                 one.history.append(f"{now:.3f} fenced: {event}")
                 return []

@@ -210,9 +210,9 @@ class SendWindow(Generic[Item]):
 class Arrival(Enum):
     """The meaning of an `Open` for the receiver."""
 
-    STALE = "from an older life: drop it"
+    STALE = "from an older incarnation: drop it"
     KNOWN = "nothing new"
-    NEW_INCARNATION = "a new life of the producer, same numbering"
+    NEW_INCARNATION = "a new incarnation of the producer, same numbering"
     NEW_GENERATION = "numbering starts again"
 
 

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 
 #: Largest number of lines taken without notifying the client. Arbitrary: a fraction of the lines that it allows in transit.
-TELL_LINES = 100
+REPORT_LINES = 100
 
 
 class Console:
@@ -16,23 +16,23 @@ class Console:
         waiting: whether the job waits for a line.
     """
 
-    def __init__(self, told: Callable[[int], None]) -> None:
+    def __init__(self, report: Callable[[int], None]) -> None:
         """Begin without lines.
 
         Args:
-            told: function called with the total number of lines taken, so that more can be sent.
+            report: function called with the total number of lines taken, so that more can be sent.
         """
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._told_of = told
-        self._taken = self._told = 0
+        self._report = report
+        self._taken = self._reported = 0
         self.waiting = False
         self._pieces: list[str] | None = None  # pieces of a long line; None if no line has begun
 
     def readline(self) -> str | None:
         """Block until there is a line; None when the console has ended."""
-        if self._taken - self._told >= TELL_LINES or (self._taken > self._told and self._lines.empty()):
-            self._told = self._taken
-            self._told_of(self._taken)
+        if self._taken - self._reported >= REPORT_LINES or (self._taken > self._reported and self._lines.empty()):
+            self._reported = self._taken
+            self._report(self._taken)
         self.waiting = True
         line = self._lines.get()
         self.waiting = False

@@ -169,7 +169,7 @@ class ExecutableHost(ExecutableOutputs):
             shell.receive()
         given = (beginning - 1) * job.inputs[self._sync[0]].BLOCK_COUNT
         for output in shell.outputs:
-            output.go_on_after(output.machine.had or 0, given)
+            output.continue_after(output.machine.had or 0, given)
         self._numbered.set()
         if given:
             had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in shell.endpoint.outputs)

@@ -92,7 +92,8 @@ class ExecutableOutputs:
             self._fail(why)
         except BaseException as why:  # read_wrapper may be user code, and nothing else would report an error that ends this thread
             error = ExecutableError(
-                f"{self._job._fission_name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
+                f"{self._job._fission_name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is not a block of {pipe}: "
+                f"{error_text(why)}"
             )
             error.__cause__ = why
             self._fail(error)

@@ -54,7 +54,7 @@ def _scarce(error: BaseException) -> bool:
 def become_job(
     bundle: JobBundle,
     report_descriptor: int,
-    life_descriptor: int,
+    parent_descriptor: int,
     make_host: Callable[[PythonJob, EndpointShell, JobBundle], PythonHost] = PythonHost,
 ) -> NoReturn:
     """Run the job to its end in this process, then end the process; see `run_job`.
@@ -65,7 +65,7 @@ def become_job(
     outcome = report.FAILED
     held: list[Any] = []
     try:
-        outcome = run_job(bundle, report_descriptor, life_descriptor, make_host, held)
+        outcome = run_job(bundle, report_descriptor, parent_descriptor, make_host, held)
     except BaseException:  # nothing else is left to report it
         traceback.print_exc()
     code = 1 if outcome in (report.FAILED, NODE_FAULT) else 0
@@ -75,7 +75,7 @@ def become_job(
 def run_job(
     bundle: JobBundle,
     report_descriptor: int,
-    life_descriptor: int,
+    parent_descriptor: int,
     make_host: Callable[[PythonJob, EndpointShell, JobBundle], PythonHost] = PythonHost,
     held: list[Any] | None = None,
 ) -> str:
@@ -86,7 +86,7 @@ def run_job(
     Args:
         bundle: the job.
         report_descriptor: descriptor that `report.write_report` writes to.
-        life_descriptor: end of a pipe that closes when the parent process dies; this process then
+        parent_descriptor: end of a pipe that closes when the parent process dies; this process then
             dies too.
         make_host: makes what runs a PythonJob.
         held: list that receives the job and the exception that ended it, because their finalizers
@@ -100,7 +100,7 @@ def run_job(
     host: PythonHost | None = None
     try:
         try:
-            stopper.install(life_descriptor)
+            stopper.install(parent_descriptor)
             sys.setswitchinterval(SWITCH_S)
             _start_log(bundle)
             _enter(bundle.folder)
@@ -179,7 +179,7 @@ def _control_failure(bundle: JobBundle, error: Exception) -> str:
     if isinstance(error, SinkFileError):
         return str(error)
     return (
-        f"{bundle.name}: the thread that serves its pipes failed: {type(error).__name__}: {error}. This is a mistake of FISSION; "
+        f"{bundle.name}: the thread that serves its pipes failed: {type(error).__name__}: {error}. This is a bug in FISSION; "
         f"fission.log shows where"
     )
 
@@ -201,7 +201,7 @@ def _start_log(bundle: JobBundle) -> None:
         handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {bundle.name}: %(message)s"))
         root.addHandler(handler)
         root.setLevel(bundle.log_level)
-    log.info("%s starts, life %s, in %s", bundle.name, bundle.incarnation, bundle.folder)
+    log.info("%s starts, incarnation %s, in %s", bundle.name, bundle.incarnation, bundle.folder)
 
 
 def _unpickle(bundle: JobBundle) -> BaseJob:
@@ -233,8 +233,12 @@ def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[SharedWriter | None
     if not bundle.shared:
         return None, None
     lender, viewer = map(_load, bundle.shared)
-    lives = [bundle.consumers.get(pipe.id, 1) for pipe in job.outputs]
-    out = lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, lives, downstream=bundle.downstream) if lives else None
+    incarnations = [bundle.consumers.get(pipe.id, 1) for pipe in job.outputs]
+    out = (
+        lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, incarnations, downstream=bundle.downstream)
+        if incarnations
+        else None
+    )
     return out, viewer(bundle.incarnation) if job.inputs else None
 
 

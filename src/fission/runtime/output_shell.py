@@ -119,10 +119,10 @@ class OutputShell:
             self.machine.press()
             self._owner.perform()
 
-    def go_on_after(self, had: int, given: int) -> None:
-        """Do as `ReplayBuffer.go_on_after`."""
+    def continue_after(self, had: int, given: int) -> None:
+        """Do as `ReplayBuffer.continue_after`."""
         with self._lock:
-            self.machine.go_on_after(had, given)
+            self.machine.continue_after(had, given)
 
     @property
     def closed(self) -> bool:

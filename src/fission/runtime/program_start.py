@@ -10,6 +10,6 @@ def cannot_start(why: OSError) -> str:
     hints = {
         errno.ENOENT: "there is no such file in the job's folder or on PATH, or the program named in its first line is missing",
         errno.EACCES: "it is not executable; chmod +x it",
-        errno.ENOEXEC: "it is no program for this machine; a script needs a first line like #!/bin/sh",
+        errno.ENOEXEC: "it is not a program for this machine; a script needs a first line like #!/bin/sh",
     }
     return hints.get(why.errno or 0, str(why))

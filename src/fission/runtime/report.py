@@ -61,34 +61,38 @@ def user_traceback(error: BaseException) -> str:
     Frames of FISSION, and of Python's own modules that it called, are omitted. If no frame is left,
     the text is the error alone.
     """
-    told = traceback.TracebackException.from_exception(error)
-    _cut(told, set())
-    text = "".join(told.format() if told.stack or _joined(told) else told.format_exception_only()).rstrip("\n")
+    shown_error = traceback.TracebackException.from_exception(error)
+    _cut(shown_error, set())
+    text = "".join(shown_error.format() if shown_error.stack or _joined(shown_error) else shown_error.format_exception_only()).rstrip("\n")
     linecache.clearcache()
     return text
 
 
-def _joined(told: traceback.TracebackException) -> bool:
+def _joined(shown_error: traceback.TracebackException) -> bool:
     """Return whether other exceptions belong to this one, so that all are shown with headings."""
-    return bool(told.__cause__ or (told.__context__ and not told.__suppress_context__) or getattr(told, "exceptions", None))
+    return bool(
+        shown_error.__cause__
+        or (shown_error.__context__ and not shown_error.__suppress_context__)
+        or getattr(shown_error, "exceptions", None)
+    )
 
 
 def _has_user_frames(error: BaseException) -> bool:
     return any(_is_users(frame) for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _cut(told: traceback.TracebackException, seen: set[int]) -> None:
-    if id(told) in seen:
+def _cut(shown_error: traceback.TracebackException, seen: set[int]) -> None:
+    if id(shown_error) in seen:
         return
-    seen.add(id(told))
+    seen.add(id(shown_error))
     shown, theirs = [], False
-    for frame in told.stack:
+    for frame in shown_error.stack:
         theirs = _is_users(frame) or (theirs and not _is_own(frame))
         if theirs and not _importing(frame):
             shown.append(frame)
-    told.stack = traceback.StackSummary.from_list(shown)
+    shown_error.stack = traceback.StackSummary.from_list(shown)
     # Python 3.11: also the members of an exception group
-    for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
+    for other in (shown_error.__cause__, shown_error.__context__, *(getattr(shown_error, "exceptions", None) or ())):
         if other is not None:
             _cut(other, seen)
 

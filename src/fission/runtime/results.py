@@ -50,7 +50,7 @@ class ResultsOut:
         if type(result) is tuple:
             if len(result) != count:
                 raise ValueFitError(
-                    f"{self._job._fission_name}: run must return one value for each of its {count} outputs, or one value that is no "
+                    f"{self._job._fission_name}: run must return one value for each of its {count} outputs, or one value that is not a "
                     f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
                 )
             return [self._encode(index, value) for index, value in enumerate(result)]

@@ -44,24 +44,24 @@ class Stopper:
         self._job: BaseJob | None = None
         self._shell: EndpointShell | None = None
 
-    def install(self, life_descriptor: int) -> None:
+    def install(self, parent_descriptor: int) -> None:
         """Handle SIGTERM, and watch the parent process.
 
         SIGINT is ignored: it is handled by the client, which decides for all jobs.
 
         Args:
-            life_descriptor: end of a pipe that closes when the parent process dies; this process
+            parent_descriptor: end of a pipe that closes when the parent process dies; this process
                 then dies too, with its whole process group.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_signal)
         os.register_at_fork(after_in_child=_as_if_never)
         watcher = SignalWatcher(
-            "fission-life",
+            "fission-parent",
             woken=self._woken,
             timeout=lambda: AGAIN_S if self._repeats else None,
             timed_out=self._repeat,
-            also={life_descriptor: _die},
+            also={parent_descriptor: _die},
         )
         watcher.start()
 

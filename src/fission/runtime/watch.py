@@ -198,7 +198,7 @@ class JobWatch:
 
     def _open_tap(self, order: OpenTap) -> None:
         if order.pipe not in self._endpoint.by_pipe:
-            raise RemoteProtocolError(f"pipe {order.pipe} is no output of this job")
+            raise RemoteProtocolError(f"pipe {order.pipe} is not an output of this job")
         self._close_tap(order.tap)
         share = max(1e-3, min(1.0, order.share))
         tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self._shell.control.arm)
