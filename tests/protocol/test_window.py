@@ -36,7 +36,7 @@ class WindowModel:
 
     def __init__(self, mark: int) -> None:
         self.numbered = mark  # the last number that was given to a block, or skipped
-        self.gone = mark  # everything up to here was released or dropped
+        self.gone = mark  # everything up to here was released
         self.blocks: list[Block] = []  # every block there ever was
         self.sizes: dict[int, int] = {}  # of the items
 
@@ -76,7 +76,6 @@ class WindowMachine(RuleBasedStateMachine):
         self.window = self.make(blocks, size, mark=mark, needed=needed)
         self.model = WindowModel(mark)
         self.blocks, self.size, self.needed = max(blocks, 2 * needed), size, needed
-        self.dropped = 0
 
     @rule(count=st.integers(1, 5), size=st.integers(0, 12))
     def add(self, count: int, size: int) -> None:
@@ -106,15 +105,6 @@ class WindowMachine(RuleBasedStateMachine):
     def release_some(self, part: float) -> None:
         self.release(self.model.gone + round(part * (self.model.numbered - self.model.gone)))
 
-    @rule()
-    def drop_oldest(self) -> None:
-        items = self.model.open_items()
-        lost = [number for number in self.model.of(items[0]) if number > self.model.gone] if items else []
-        if lost:
-            self.model.let_go(lost[-1])
-        self.dropped += len(lost)
-        assert self.window.drop_oldest() == len(lost)
-
     @rule(count=st.integers(-1, 0), size=st.integers(-1, 0))
     def add_nothing(self, count: int, size: int) -> None:
         with pytest.raises(LocalProtocolError):
@@ -130,7 +120,6 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.next == self.model.numbered + 1
         assert self.window.released == self.model.gone
         assert len(self.window) == max(0, self.model.numbered - self.model.gone)
-        assert self.window.dropped == self.dropped
 
     @invariant()
     def a_new_incarnation_gets_what_it_needs(self) -> None:
@@ -160,7 +149,6 @@ def test_a_closed_consumer_needs_nothing() -> None:
     assert window.add(3, 10, "b") == 3
     assert (len(window), window.used, window.room, window.released) == (0, 0, 4, CLOSED)
     assert not list(window.unreleased())
-    assert window.drop_oldest() == 0
 
 
 @pytest.mark.parametrize("limits", [{"blocks": 0}, {"size": 0}, {"mark": -1}, {"needed": 0}])
@@ -196,14 +184,6 @@ class HasNegativeRoom(SendWindow[Any]):
         return self._blocks - len(self)
 
 
-class ForgetsBytesOfDropped(SendWindow[Any]):
-    def drop_oldest(self) -> int:
-        used = self.used
-        lost = super().drop_oldest()
-        self.used = used
-        return lost
-
-
 class HoldsBackForOne(SendWindow[Any]):
     """Twice what is needed does not fit."""
 
@@ -221,7 +201,6 @@ BROKEN_WINDOWS = [
     ReleasesHalfItems,
     KeepsReleased,
     HasNegativeRoom,
-    ForgetsBytesOfDropped,
     HoldsBackForOne,
     CountsSkippedForEver,
 ]

@@ -259,8 +259,8 @@ class ReplayBuffer(ABC):
 
     @property
     def dropped(self) -> int:
-        """Number of blocks that were dropped because too many waited."""
-        return self.window.dropped
+        """Number of blocks that were dropped because too many waited; see `DroppingOutput`."""
+        return 0
 
     def on_release(self, message: Release) -> None:
         """Process a release, or a report of how far the consumer has taken blocks.

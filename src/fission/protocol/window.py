@@ -56,7 +56,6 @@ class SendWindow(Generic[Item]):
         next: number of the next block.
         released: number up to which blocks were released; `CLOSED`: the consumer needs nothing
             further.
-        dropped: total number of blocks that `drop_oldest` has dropped.
         size: limit in bytes.
         used: bytes of the items in the window.
     """
@@ -88,7 +87,6 @@ class SendWindow(Generic[Item]):
         self.next = mark + 1
         self.released = mark
         self._foreign = mark  # blocks up to here come from an earlier incarnation
-        self.dropped = 0
 
     def __len__(self) -> int:
         """Return the number of unreleased blocks."""
@@ -183,21 +181,6 @@ class SendWindow(Generic[Item]):
         # without an item nothing is unreleased: skipped numbers never had a block
         if not self._items and self.released >= self._foreign:
             self.released = max(self.released, self.next - 1)
-
-    def drop_oldest(self) -> int:
-        """Drop the oldest item; return its number of unreleased blocks (0 without an item).
-
-        They count as released; the consumer sees a gap if they had not reached it.
-        """
-        if not self._items:
-            return 0
-        sent = self._items.popleft()
-        self.used -= sent.size
-        lost = sent.last - max(self.released, sent.first - 1)
-        self.released = max(self.released, sent.last)
-        self.dropped += lost
-        self._settle()
-        return lost
 
     def unreleased(self) -> Iterator[Sent]:
         """Iterate over the items for a new incarnation of the consumer, oldest first.
