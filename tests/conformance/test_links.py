@@ -109,7 +109,7 @@ CAUGHT = [
 def test_broken_links_are_caught(broken: type[MemoryLinks], test: Callable[[LinksConformance, Place], None]) -> None:
     class BrokenPlace(MemoryPlace):
         def make(self, wiring: Wiring) -> Links:
-            return broken(wiring, self._network)
+            return broken(wiring, self.network)
 
     place = BrokenPlace(deadline_s=0.2)  # a reader that waits in vain gets None then
     try:
