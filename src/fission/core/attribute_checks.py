@@ -13,7 +13,7 @@ from fission.core.registry import place_of
 from fission.errors import Fault
 
 if TYPE_CHECKING:
-    from fission.core.network import Network
+    from fission.core.job_graph import JobGraph
 
 
 class _Rule(NamedTuple):
@@ -116,7 +116,7 @@ _PIPE_RULES = {
 }
 
 
-def attribute_faults(network: Network) -> Iterator[Fault]:
+def attribute_faults(network: JobGraph) -> Iterator[Fault]:
     """Yield attributes of a wrong type or range.
 
     Each object of a class with a fault yields the same fault.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
     from fission.core.base_node import BaseNode
     from fission.core.base_pipe import BasePipe
-    from fission.core.network import Network
+    from fission.core.job_graph import JobGraph
 
 
 #: The name of the machine that runs a network, in messages.
@@ -33,7 +33,7 @@ CLIENT = "client"
 _OWN_MODULES = {f"fission.core.{name}" for name in ("python_job", "predefined", "record_jobs")}
 
 
-def check_network(network: Network) -> list[Fault]:
+def check_network(network: JobGraph) -> list[Fault]:
     """Return all faults of a network, each once, in the order: jobs, pipes, cycles, nodes."""
     faults = [
         *_job_faults(network),
@@ -59,7 +59,7 @@ def _these(jobs: tuple[BaseJob, ...]) -> str:
 # -- pipes and their ends
 
 
-def _end_faults(network: Network) -> Iterator[Fault]:
+def _end_faults(network: JobGraph) -> Iterator[Fault]:
     # A job whose __init__ does not reach BaseJob has lost its pipes: reports of their missing ends would only hide the cause.
     lost = any(not job._fission_initialised for job in network.jobs.values())
     for number, pipe in network.pipes.items():
@@ -90,7 +90,7 @@ def _end_faults(network: Network) -> Iterator[Fault]:
             )
 
 
-def _pipe_faults(network: Network) -> Iterator[Fault]:
+def _pipe_faults(network: JobGraph) -> Iterator[Fault]:
     for number, pipe in network.pipes.items():
         yield from _end_class_faults(pipe, "SOURCE_JOBS", network.producers(number))
         yield from _end_class_faults(pipe, "DESTINATION_JOBS", network.consumers(number))
@@ -150,7 +150,7 @@ def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...])
 # -- cycles
 
 
-def _cycle_faults(network: Network) -> Iterator[Fault]:
+def _cycle_faults(network: JobGraph) -> Iterator[Fault]:
     for number in network.pipes:
         for job in set(network.producers(number)) & set(network.consumers(number)):
             yield Fault(
@@ -164,7 +164,7 @@ def _cycle_faults(network: Network) -> Iterator[Fault]:
         )
 
 
-def _cycles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
+def _cycles(network: JobGraph) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
     """Yield cycles of at least two jobs through non-ASYNC pipes; each job on any cycle is on one
     of them.
     """
@@ -207,7 +207,7 @@ def _shortest_cycle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePipe
 # -- jobs
 
 
-def _name_faults(network: Network) -> Iterator[Fault]:
+def _name_faults(network: JobGraph) -> Iterator[Fault]:
     first: dict[str, BaseJob] = {}
     for job in network.jobs.values():
         other = first.setdefault(job._fission_name, job)
@@ -216,7 +216,7 @@ def _name_faults(network: Network) -> Iterator[Fault]:
             yield Fault(text, job._fission_place)
 
 
-def _job_faults(network: Network) -> Iterator[Fault]:
+def _job_faults(network: JobGraph) -> Iterator[Fault]:
     for job in network.jobs.values():
         if not job._fission_initialised:
             yield _forgotten_init(job)
@@ -336,7 +336,7 @@ def _is_address_of(name: str, node: BaseNode) -> bool:
     return same_key(name) == same_key(node.ip)
 
 
-def _node_faults(network: Network) -> Iterator[Fault]:
+def _node_faults(network: JobGraph) -> Iterator[Fault]:
     first: dict[str, Any] = {}
     names: dict[str, Any] = {}
     for node in network.nodes:
@@ -364,7 +364,7 @@ def _node_faults(network: Network) -> Iterator[Fault]:
             yield Fault(f"{node}: GROUPS must be a text or a list of texts, but is {groups!r}", node.created_at)
 
 
-def place_warnings(network: Network) -> list[str]:
+def place_warnings(network: JobGraph) -> list[str]:
     """Return a warning about jobs that no node can take: at most one text, none for a network on
     this machine.
     """

@@ -18,10 +18,10 @@ from fission.core.executable_job import output_ratio
 
 if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
-    from fission.core.network import Network
+    from fission.core.job_graph import JobGraph
 
 
-def rate_warnings(network: Network) -> list[str]:
+def rate_warnings(network: JobGraph) -> list[str]:
     """Return a text for each job that takes two pipes with mismatched rates; empty while its
     classes have faults.
     """
@@ -50,7 +50,7 @@ def rate_warnings(network: Network) -> list[str]:
     return warnings
 
 
-def needed_blocks(network: Network) -> dict[int, int]:
+def needed_blocks(network: JobGraph) -> dict[int, int]:
     """Return how many blocks of each pipe its consumer may have to hold before it can release any.
 
     The consumer takes BLOCK_COUNT at once, and holds the inputs of a compute block until its
@@ -72,7 +72,7 @@ def needed_blocks(network: Network) -> dict[int, int]:
     return needed
 
 
-def _periods(network: Network) -> dict[int, int]:
+def _periods(network: JobGraph) -> dict[int, int]:
     """Return the blocks of each pipe in one period of the paths between its ends; pipes without
     parallel paths are left out.
     """
@@ -194,7 +194,7 @@ class _Rates:
         return Fraction(1)
 
 
-def _in_stream_order(network: Network) -> list[BaseJob]:
+def _in_stream_order(network: JobGraph) -> list[BaseJob]:
     """Return every job after all jobs that feed it through non-ASYNC pipes; jobs on a cycle (a
     fault) are left out.
     """

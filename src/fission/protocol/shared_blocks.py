@@ -30,12 +30,9 @@ import functools
 import re
 import struct
 from bisect import bisect
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
-
-if TYPE_CHECKING:
-    from fission.protocol.frames import Buffer
 
 #: Number of a reader's marks in an entry, one for each of its last incarnations. Arbitrary: one
 #: would be enough, except for a process that is stopped between checking its mark and clearing it,
@@ -108,7 +105,7 @@ class Descriptor(NamedTuple):
         return _WIRE.pack(kind, len(name), own if reader is None else reader, slot, offset, length, stamp) + name
 
     @staticmethod
-    def unpack(data: Buffer) -> Descriptor:
+    def unpack(data: bytes | bytearray | memoryview) -> Descriptor:
         """Return the descriptor that `pack` encoded.
 
         Raises:
@@ -217,7 +214,7 @@ def pack_head(entry: int, table: int) -> bytes:
     return _HEAD.pack(_MAGIC, entry, table // entry)
 
 
-def unpack_head(head: Buffer, size: int) -> tuple[int, int]:
+def unpack_head(head: bytes | bytearray | memoryview, size: int) -> tuple[int, int]:
     """Return the sizes of an entry and of the table of a segment, from its first bytes.
 
     Args:
