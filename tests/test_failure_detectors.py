@@ -13,6 +13,7 @@ import pytest
 from fission.adapters.cluster import engine, node_events
 from fission.pipelines import router_state
 from fission.protocol import connection_limit, link_quality, liveness, node_lease, progress, relay
+from fission.service import pulses
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,8 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {
     "exit of a job": "at once",
     "node": f"{liveness.MISSES} x `PULSE_INTERVAL`",
-    "node of the client's machine": f"silence of {liveness.MISSES} pulses",
-    "deaf node": f"{node_events.DEAF_PULSES} pulses",
+    "virtual node of the client's machine": f"silence of {liveness.MISSES} pulses",
+    "deaf node": f"ignored after {node_events.DEAF_PULSES}; {liveness.MISSES} pulses later",
+    "given-up node, seen by itself": f"{pulses.UNKNOWN_ECHOES} answers",
+    "return of a node": "2 pulses, at least half an interval apart",
     "closed connection": f"{engine.GONE_PULSES} pulses",
     "silent client, seen by a node": f"{node_lease.QUIET_PULSES} pulses",
     "orphaned jobs": "`ORPHAN_TIMEOUT`",
@@ -30,7 +33,7 @@ LIMITS = {
     "program without output": f"{relay.SILENT_S:g} s, then",
     "link quality": f"{link_quality.LOST_S:g} s",
     "unfinished handshake": f"{connection_limit.PATIENCE_S:g} s, {connection_limit.MOST_STRANGERS} at a time",
-    "absent client": "2 pulses",
+    "absent client": f"2 pulses; no node is judged by that silence, at most {liveness.MISSES} times",
     "Broker or Pipeliner": f"{router_state.SILENCE_S:g} s",
 }
 

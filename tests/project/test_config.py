@@ -64,6 +64,7 @@ def test_only_jobs_are_needed(tmp_path: Path) -> None:
 
 def test_the_config_is_frozen_and_has_every_setting() -> None:
     assert {field.name for field in dataclasses.fields(Config)} == {setting.field for setting in SETTINGS.values()}
+    assert {setting.field: setting.default for setting in SETTINGS.values()} == dataclasses.asdict(Config())
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().user = "x"  # type: ignore[misc]
 

@@ -26,8 +26,8 @@ class CSVSinkJob(FileSinkJob):
     """Writes its input to a CSV file on the client: a header, then a row for each compute block, a
     column for each input.
 
-    Values are written in full: text unchanged, numbers exactly, arrays and other containers as JSON
-    (see docs/sinks.md). The file is UTF-8. A row is in the file (handed to the operating system)
+    Values are written in full: text unchanged, numbers exactly, lists, tuples, dicts and sets as
+    Python literals, arrays as JSON (see docs/sinks.md). The file is UTF-8. A row is in the file (handed to the operating system)
     when `run` returns; for the rest see `FileSinkJob`.
 
     Args:

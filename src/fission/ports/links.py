@@ -16,6 +16,9 @@ class Links(Protocol):
     never blocks (the window bounds the traffic) and works before the other end exists. `receive`
     belongs to the job's main thread, `control` to its control thread. `send` may be called by one
     thread at a time for each pipe, everything else by any thread.
+
+    A job's process constructs it with a `fission.ports.Wiring` and, where other machines can reach
+    the job, ``guard``: a function that returns the encryption for the transport's context.
     """
 
     def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
@@ -45,8 +48,8 @@ class Links(Protocol):
         """Return the next release or command for this job.
 
         None after ``timeout`` seconds (None: no limit) or after `wake_control`; may return None
-        early. Where connections can break, the links themselves issue the commands ``rewire`` (a
-        connection broke) and ``again`` (the connection to the client broke).
+        early. Where connections can break, the links themselves issue the commands `RewirePipe` (a
+        connection broke) and `RepeatReports` (the connection to the client broke).
         """
         ...
 
@@ -64,7 +67,7 @@ class Links(Protocol):
     def reach_client(self, address: str) -> None:
         """Use a new address for the client from now on.
 
-        When the client is reached, `control` returns the command "again".
+        When the client is reached, `control` returns the command `RepeatReports`.
         """
         ...
 

@@ -1,8 +1,8 @@
 """The table of the settings of config.py: the valid values of each, its default, and its parser.
 
-It is the only place with the settings' names: `config` reads it, a test compares the template with
-it. JOBS, NODES and XML_FILE are only checked for their type here; `config` reads the files that
-they name.
+Each setting is also a field of `fission.project.config.Config`, with the default that takes effect;
+tests compare the two and the template. JOBS, NODES and XML_FILE are only checked for their type
+here; `config` reads the files that they name.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Setting:
     Attributes:
         name: its name in config.py.
         must: its valid values, to follow "must be".
-        default: the value in `Config` if config.py does not set it.
+        default: the same as the default of its field in `Config`, which takes effect.
         parse: converts the value of config.py to the value of `Config`; raises `InvalidValue`.
         remote: whether only a run on NODES needs it; `simulate` then ignores it.
     """

@@ -7,7 +7,7 @@ What may be released
     snapshot: one that the client has stored and up to which all outputs are released
     (`fission.protocol.checkpoint`). A new incarnation begins after it. A program with a RATIO
     releases the inputs of a group of compute blocks when all output blocks of that group are
-    released. A program without a RATIO releases its inputs when it has read them
+    released. A program with ``RATIO = None`` releases its inputs when it has read them
     (`ReleaseRule.follow`, `fission.protocol.relay`). An older generation is released as a whole
     when no output keeps a block of it or of an earlier one, a sink's device has it, and the first
     snapshot of the new generation is stored. `Aligner.releasable` and `OptionalInput.releasable`
@@ -23,6 +23,13 @@ When it is sent
 A release that was sent cannot be revoked: the producer discards the blocks. A fact here may
 therefore be late, but never early. `done` and `generation` belong to the job's main thread,
 everything else to the caller's lock; nothing here waits.
+
+Invariants, each with the broken variant in tests/protocol/test_release.py that a test must catch
+    Not before the job itself is done (`Undone`), nor before every consumer has released its outputs
+    (`Unreleased`, `OneConsumer`).
+    Not before the device has it (`Unsynced`), nor beyond the last stable snapshot (`NoSnapshot`).
+    An older generation neither too early (`OlderAtOnce`) nor never (`ForgetsOlder`).
+    What may be released is released in the end (`Timeless`), in each generation (`Repeats`).
 """
 
 from __future__ import annotations

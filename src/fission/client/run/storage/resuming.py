@@ -33,13 +33,13 @@ class Resuming:
         self._history = history
         self._running: set[tuple[int, int]] = set()  # incarnations that nodes had when they joined
 
-    def restore(self, supervisor: Supervisor, addresses: Addresses, lines: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
+    def restore(self, supervisor: Supervisor, addresses: Addresses, channel: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
         """Restore what the earlier client knew.
 
         Args:
             supervisor: gets the incarnations, generations and finished jobs.
             addresses: get the addresses of each incarnation.
-            lines: get the ends of jobs that had ended.
+            channel: gets the ends of jobs that had ended.
             jobs: get their restarts and outcomes.
         """
         if self._history is None:
@@ -47,7 +47,7 @@ class Resuming:
         network = self._history.network
         supervisor.resume(network)
         addresses.recall(network.incarnations, self._history.addresses)
-        lines.ends.update({job: dict(ends) for job, ends in self._history.ends.items()})
+        channel.ends.update({job: dict(ends) for job, ends in self._history.ends.items()})
         for job, (incarnation, _) in network.incarnations.items():
             jobs[job].restarts = incarnation - 1
             if job in network.finished:
@@ -57,7 +57,7 @@ class Resuming:
         """Record the incarnations of a node that has joined, as (job, incarnation)."""
         self._running.update(incarnations)
 
-    def found(self, supervisor: Supervisor, lines: JobChannel) -> Iterator[tuple[int, int, Found]]:
+    def found(self, supervisor: Supervisor, channel: JobChannel) -> Iterator[tuple[int, int, Found]]:
         """Yield (job, incarnation, how it is found) of each job launched by the earlier client.
 
         Call it once the nodes have joined.
@@ -68,4 +68,4 @@ class Resuming:
             elif (job, incarnation) in self._running:
                 yield job, incarnation, Found.RUNNING
             else:
-                yield job, incarnation, Found.ENDED if job in lines.ends else Found.MISSING
+                yield job, incarnation, Found.ENDED if job in channel.ends else Found.MISSING
