@@ -51,6 +51,15 @@ def test_a_waiting_job_asks_for_a_snapshot_at_once_but_not_for_the_same_again() 
     assert one.taken == 6
 
 
+def test_while_one_waits_for_the_client_another_is_taken_only_where_the_flow_would_stop() -> None:
+    one = Checkpoints(2, 10)
+    one.begin(0, 0.0)
+    assert [block for block in range(1, 16) if one.due(block, 0.0, waits=True)] == [10]
+    assert one.due(12, 0.0, pressed=True, waits=True)
+    assert not one.due(14, 0.0, waits=True)
+    assert one.due(14, 0.0)
+
+
 def test_a_snapshot_is_stable_when_it_is_stored_and_its_outputs_are_released() -> None:
     one = Checkpoints(3, 100)
     one.begin(0, 0.0)

@@ -266,6 +266,9 @@ def test_inputs_are_held_until_a_snapshot_is_stable() -> None:
     first.put(b"a", b"b")
     join(first, second)
     assert take(second) == [b"a", b"b"]
+    assert not checkpoints.due(2, 0.0), "one at a time"
+    second.command(CheckpointStored(generation=0, block=0))
+    second.effects()
     assert checkpoints.due(2, 0.0)
     checkpoints.take(2, b"state")
     second.endpoint.release(0.0, force=True)

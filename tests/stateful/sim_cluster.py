@@ -440,6 +440,34 @@ class Store:
         return dict(self.values.get(job, {}))
 
 
+class SimDisk:
+    """A `fission.client.run.storage.disk_threads.Disk` whose work takes a while."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._slow_s = cluster.rng.choice([0.0, 0.0, 0.02, 0.3])
+
+    def submit(self, work: Callable[[], Any], done: Callable[[Any], None]) -> Callable[[], object]:
+        results: list[Any] = []
+
+        def perform() -> None:
+            if not results:
+                results.append(work())
+
+        def finish() -> None:
+            perform()
+            done(results[0])
+
+        if self._slow_s:
+            self._cluster.time.after(self._cluster.rng.uniform(0, self._slow_s), finish)
+        else:
+            finish()
+        return perform
+
+    def close(self) -> None:
+        pass
+
+
 class SmallBundles(Bundles):
     """Bundles with small windows."""
 
@@ -509,6 +537,7 @@ class Cluster:
             allocation_timeout_s=60.0,
             on_console=lambda what, job, lines: None,
             clock=self.time.clock,
+            disk=SimDisk(self),
         )
         loaded: Any = SimpleNamespace(name="net", network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)

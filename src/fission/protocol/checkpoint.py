@@ -48,17 +48,23 @@ class Checkpoints:
         self.stable = self.taken = block
         self._taken_at = now
 
-    def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
+    def due(self, block: int, now: float, *, pressed: bool = False, waits: bool = False) -> bool:
         """Decide whether a snapshot must be taken now; if so, it counts as taken.
+
+        While a snapshot waits for its confirmation, another one is taken only where the flow would
+        stop otherwise: snapshots that are taken faster than the client stores them fill the memory.
 
         Args:
             block: compute block that the snapshot would follow.
             now: current time, in seconds.
             pressed: whether a producer waits for room, or no block follows; a snapshot must then
                 cover everything so far.
+            waits: whether the client has not confirmed an earlier snapshot yet.
         """
         if pressed:
             due = block > self.taken
+        elif waits:
+            due = False
         elif self._every_blocks:
             due = block - self.taken >= self._every_blocks
         else:

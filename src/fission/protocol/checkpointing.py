@@ -172,7 +172,7 @@ class Checkpointing:
 
     def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
         """Whether a snapshot must be taken after a compute block (see `Checkpoints.due`)."""
-        return self.points.due(block, now, pressed=pressed)
+        return self.points.due(block, now, pressed=pressed, waits=bool(self._unconfirmed))
 
     def take(self, block: int, state: bytes) -> None:
         """Have the client store a snapshot.
@@ -190,9 +190,7 @@ class Checkpointing:
 
     def on_stored(self, generation: int, block: int) -> None:
         """Record that the client has confirmed a snapshot."""
-        for number in list(self._unconfirmed):
-            if number <= (generation, block):
-                del self._unconfirmed[number]  # the client stores only the newest of those that wait
+        self._unconfirmed.pop((generation, block), None)
         if generation == self.generation:
             self.settling = False
             self.points.on_stored(block)

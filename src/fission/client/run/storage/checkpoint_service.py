@@ -1,7 +1,7 @@
 """What the client stores for its jobs: snapshots and retained values.
 
 A new incarnation gets them on whichever node it runs. Writing takes place apart from the event
-loop, and of several snapshots of a job that wait, only the newest is written (`PendingWrites`). A
+loop, one write of a job at a time (`PendingWrites`). A
 snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is
 confirmed: jobs run until their windows are full, and are asked again until writing succeeds.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -67,6 +68,7 @@ class CheckpointService:
         self._disk = DiskInline() if disk is None else disk
         self._pending = PendingWrites()
         self._closed = False
+        self._launches: Counter[int] = Counter()  # by job: an answer is for the incarnation that has asked
         self._being_written: dict[int, Callable[[], object]] = {}  # by job: blocks until its writes have ended
         self._noted: set[int] = set()
         self._note_first = note_first
@@ -88,21 +90,24 @@ class CheckpointService:
 
     def _begin_writes(self) -> None:
         for job, writes in self._pending.begin().items():
-            self._being_written[job] = self._disk.submit(partial(self._write, job, writes), partial(self._written, job))
+            self._being_written[job] = self._disk.submit(
+                partial(self._write, job, writes), partial(self._written, job, self._launches[job])
+            )
 
     def _write(self, job: int, writes: JobWrites) -> list[_End]:
         """Write for one job, in any thread; return how each request has ended."""
         ends: list[_End] = []
         for value, content in writes.values.values():
             ends.append(_attempt(value, partial(self._store.keep, job, value.pipe, content)))
-        if writes.snapshot is not None:
-            message, state = writes.snapshot
+        for message, state in writes.snapshots.values():
             ends.append(_attempt(message, partial(self._store.put, job, message.generation, message.block, state)))
+            if ends[-1][1] is not None:
+                break  # a newer one without it would not be a place to begin at
         if (stable := writes.stable) is not None:
             ends.append(_attempt(stable, partial(self._store.prune, job, stable.generation, stable.block)))
         return ends
 
-    def _written(self, job: int, ends: Sequence[_End]) -> None:
+    def _written(self, job: int, launch: int, ends: Sequence[_End]) -> None:
         self._pending.finish(job)
         self._being_written.pop(job, None)
         if self._closed:
@@ -110,6 +115,8 @@ class CheckpointService:
         for message, why in ends:
             if why is not None:
                 self._failed(job, why)
+                continue
+            if launch != self._launches[job]:
                 continue
             if isinstance(message, SaveSnapshot):
                 self._confirm(job, message)
@@ -156,7 +163,8 @@ class CheckpointService:
         self._disk.close()
 
     def _settle(self, job: int) -> None:
-        """Leave nothing to write for a job."""
+        """Leave nothing to write for a job, and nothing to confirm: its next incarnation has asked nothing yet."""
+        self._launches[job] += 1
         stable = self._pending.drop(job).stable
         if job in self._being_written:
             self._being_written[job]()

@@ -1,8 +1,4 @@
-"""What jobs asked the client to store and is not on the disk yet: one write of a job at a time.
-
-A job may take snapshots faster than the disk does. Only the newest one that waits is written: a new
-incarnation could use any of them, and would use the newest.
-"""
+"""What jobs asked the client to store and is not on the disk yet: one write of a job at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +11,18 @@ from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, S
 class JobWrites:
     """What must be stored for one job.
 
+    Every snapshot is written, in the order in which the job took them. A newer one does not replace
+    an older one that waits: the older one may be the only one that can become stable, because the
+    outputs up to the newer one are released only after inputs that this job holds back.
+
     Attributes:
         values: newest value of each pipe to retain, with its content.
-        snapshot: newest snapshot, with its state; None if there is none.
+        snapshots: snapshots with their states, by (generation, block), in the order of the job.
         stable: newest snapshot before which all others may be deleted; None if there is none.
     """
 
     values: dict[int, tuple[RetainValue, bytes]] = field(default_factory=dict)
-    snapshot: tuple[SaveSnapshot, bytes] | None = None
+    snapshots: dict[tuple[int, int], tuple[SaveSnapshot, bytes]] = field(default_factory=dict)
     stable: SnapshotStable | None = None
 
 
@@ -34,15 +34,14 @@ class PendingWrites:
         self._busy: set[int] = set()
 
     def add(self, job: int, message: SaveSnapshot | SnapshotStable | RetainValue, payload: bytes) -> None:
-        """Add a request of a job; it replaces older ones of its kind that have not begun."""
+        """Add a request of a job."""
         writes = self._waiting.setdefault(job, JobWrites())
         if isinstance(message, RetainValue):
             writes.values[message.pipe] = message, payload
-        elif isinstance(message, SnapshotStable):
-            if writes.stable is None or _number(message) > _number(writes.stable):
-                writes.stable = message
-        elif writes.snapshot is None or _number(message) >= _number(writes.snapshot[0]):
-            writes.snapshot = message, payload
+        elif isinstance(message, SaveSnapshot):
+            writes.snapshots[_number(message)] = message, payload
+        elif writes.stable is None or _number(message) > _number(writes.stable):
+            writes.stable = message
 
     def begin(self) -> dict[int, JobWrites]:
         """Return what can be written now, by job; `finish` must follow for each of them."""
