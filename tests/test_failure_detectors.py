@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fission.adapters.cluster import engine, node_events
-from fission.pipelines import router_state
-from fission.protocol import connection_limit, link_quality, liveness, node_lease, progress, relay
+from fission.adapters.cluster import engine, node_events, scheduler
+from fission.adapters.local_engine import engine as local_engine
+from fission.client.run.engines import cluster
+from fission.client.run.nodes import gathering, preferences
+from fission.pipelines import broker_registry, router_state
+from fission.protocol import connection_limit, link_quality, liveness, node_lease, progress, relay, retained_values
+from fission.runtime import ratio_watch
 from fission.service import pulses
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +38,16 @@ LIMITS = {
     "link quality": f"{link_quality.LOST_S:g} s",
     "unfinished handshake": f"{connection_limit.PATIENCE_S:g} s, {connection_limit.MOST_STRANGERS} at a time",
     "absent client": f"2 pulses; no node is judged by that silence, at most {liveness.MISSES} times",
+    "start of a fork server": f"{local_engine.START_S:g} s",
+    "missing nodes at the start": f"{cluster.GATHER_S:g} s",
+    "links at the start": f"{gathering.LINK_S:g} s",
+    "order to a node": f"{scheduler.ANSWER_S:g} s",
+    "`preference` of a job": f"{preferences.PREFERENCE_S:g} s",
+    "retained values": f"{retained_values.REPLAY_S:g} s",
+    "declared RATIO": f"warning after {ratio_watch.SUSPECT_S:g} s, failure after {ratio_watch.BROKEN_S:g} s",
     "Broker or Pipeliner": f"{router_state.SILENCE_S:g} s",
+    "Pipeliner that does not read": f"{router_state.SILENCE_S + router_state.PULSE_S:g} s",
+    "lost worker process": f"{broker_registry.REPORT_S:g} s",
 }
 
 

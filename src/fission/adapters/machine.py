@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Seconds over which means are taken. SPEC: "all means over 3 s".
+#: Seconds over which means are taken, as `fission.core.nodes.NodeInfo` documents.
 WINDOW_S = 3.0
 #: Seconds between two samples; arbitrary: a dozen per window, and negligible load on a board.
 SAMPLE_S = 0.25

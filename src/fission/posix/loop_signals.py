@@ -15,7 +15,7 @@ from typing import Any
 from fission.posix.signals import ENDING, SignalWatcher
 
 #: Seconds after which a signal that the loop has not processed means that the loop is stuck. With
-#: the kill of the jobs it stays below the 2 s that Ctrl-C may take (SPEC section 1).
+#: the kill of the jobs it stays below the 2 s that Ctrl-C may take.
 STUCK_S = 1.0
 
 

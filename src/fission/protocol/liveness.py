@@ -97,7 +97,7 @@ __all__ = [
     "Watch",
 ]
 
-#: Number of pulses that a node may miss. SPEC: "A node that misses 5 pulses is lost".
+#: Number of pulses that a node may miss before it is lost, as documented for users.
 MISSES = 5
 #: Number of expected pulses that TQ covers. Arbitrary: 2 s at the default interval of 0.1 s, near the 3 s of a node's other means.
 TQ_PULSES = 20

@@ -33,7 +33,7 @@ from fission.errors import LocalProtocolError
 from fission.protocol.messages.node_to_client import ExitReport
 from fission.protocol.messages.process_to_engine import ProcessReport
 
-#: Pulse intervals of silence after which another client may replace the current one. The same as for a node: SPEC section 6.
+#: Pulse intervals of silence after which another client may replace the current one. The same as for a node: `liveness.MISSES`.
 QUIET_PULSES = 5
 #: Seconds after which an unacknowledged exit report is sent again. Arbitrary.
 AGAIN_S = 0.5

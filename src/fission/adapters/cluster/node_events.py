@@ -17,7 +17,7 @@ from fission.protocol.messages.node_to_client import PULSES, ExitReport, LeasePu
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Echoes that a node may miss before its pulses are ignored: a node that sends but does not receive cannot work.
-#: The node itself may leave out as many (SPEC section 6), plus one in transit.
+#: The node itself may miss as many (`liveness.MISSES`), plus one in transit.
 DEAF_PULSES = 6
 
 

@@ -42,7 +42,7 @@ class Summary:
 
     Attributes:
         network: name of the network.
-        exit_code: exit code, as in SPEC section 1.
+        exit_code: exit code of `run` and `simulate` (docs/commands.md).
         reason: why the run ended.
         seconds: duration of the run.
         jobs: summaries of the jobs, by id.

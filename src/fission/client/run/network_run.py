@@ -43,7 +43,7 @@ log = logging.getLogger("fission.client")
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143
-#: Seconds that a job has to stop after the request. With what follows it keeps Ctrl-C below 2 s (SPEC section 1).
+#: Seconds that a job has to stop after the request. Ctrl-C must take at most 2 s, with what follows.
 GRACE_S = 1.0
 #: Seconds to wait for the end of killed jobs; arbitrary.
 KILLED_S = 0.5
@@ -81,7 +81,10 @@ class NetworkRun:
         await self._engine.follow(on or self._plan.windows is not None)
 
     def _answer(self, requests: ControlServer, coordinator: Coordinator) -> None:
-        """Register the requests of other terminals besides those that `Taps` answers."""
+        """Answer requests for the output (by `Broadcast`), stop, status and logs.
+
+        `Taps` and `Consoles` answer all others.
+        """
         engine = self._engine
         self._means.sample(time.monotonic())
         self._broadcast.open(requests, sorted(self._loaded.network.jobs), self._follow)

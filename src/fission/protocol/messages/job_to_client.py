@@ -42,7 +42,7 @@ class OutputTotals(Part, frozen=True):
         sent: the number of the last block sent, by generation.
         lost: blocks that no consumer can get, by generation.
         dropped: blocks dropped because of MAX_QUEUE.
-        queue: blocks that wait to be sent now.
+        queue: blocks that are not released now, with those that wait to be sent.
         blocked_s: seconds for which the job waited for space in the output's window.
     """
 
@@ -86,7 +86,7 @@ class OutputMeasures(Part, frozen=True):
 
     Attributes:
         sent: blocks sent.
-        queue: blocks that wait to be sent.
+        queue: blocks that are not released, with those that wait to be sent.
         dropped: blocks dropped because of MAX_QUEUE.
         way_s: seconds from sending to release, summed over the measured blocks.
         way_blocks: measured blocks.
