@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fission.errors import RemoteProtocolError
-from fission.protocol.ending import EndStage
-from fission.protocol.endpoint_effects import ConnectClient, ForgetReader, Redirect, SayHello, TellClient, Wake
+from fission.protocol.checkpointing import Checkpointing
+from fission.protocol.ending import EndStage, JobEnd
+from fission.protocol.endpoint_effects import ConnectClient, Effect, ForgetReader, Redirect, SayHello, TellClient, Wake
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.messages.client_to_job import (
     AcknowledgeEnd,
     CheckpointStored,
@@ -20,15 +22,35 @@ from fission.protocol.messages.client_to_job import (
     WirePipe,
 )
 from fission.protocol.messages.job_to_client import BlocksReplayed
+from fission.protocol.output import Output
+from fission.protocol.retained_values import RetainedValues
 
-if TYPE_CHECKING:
-    from fission.protocol.endpoint import Endpoint
+
+class Commanded(Protocol):
+    """The parts of an `Endpoint` that commands concern."""
+
+    effects: list[Effect]
+    inputs: Inputs
+    outputs: list[Output]
+    by_pipe: dict[int, Output]
+    checkpoints: Checkpointing | None
+    retained: RetainedValues
+    ending: JobEnd
+    reset_to: int
+
+    def output(self, pipe: int) -> Output:
+        """Return an output by its pipe; RemoteProtocolError if there is none."""
+        ...
+
+    def pass_releases(self) -> object:
+        """Release what may be released now."""
+        ...
 
 
 class EndpointCommands:
-    """Carries out commands on one `Endpoint`."""
+    """Carries out commands on one endpoint."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Commanded) -> None:
         """Prepare.
 
         Args:
