@@ -19,6 +19,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_NO_PLACE",
     "EXIT_OK",
+    "EXIT_TERMINATED",
     "EXIT_USAGE",
     "AllocationError",
     "BlockError",
@@ -50,6 +51,7 @@ EXIT_FAILED = 1  # the network failed while it ran
 EXIT_USAGE = 2  # incorrect use: command line, config, network definition
 EXIT_NO_PLACE = 3  # no place for a job
 EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, by the convention of shells
+EXIT_TERMINATED = 143  # SIGTERM, by the same convention
 
 
 @dataclass(frozen=True)

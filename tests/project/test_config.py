@@ -336,3 +336,8 @@ def test_the_error_survives_pickling(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         loaded(tmp_path, HEAD)
     assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults
+
+
+def test_settings_and_the_config_have_the_same_defaults() -> None:
+    defaults = {field.name: getattr(Config(), field.name) for field in dataclasses.fields(Config)}
+    assert {setting.field: setting.default for setting in SETTINGS.values()} == defaults

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib import import_module
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,10 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fission.errors import RemoteProtocolError
-from fission.protocol.messages.codec import Codec
+from fission.protocol.messages.codec import Codec, Message
 from fission.protocol.messages.directions import DIRECTIONS, codecs_of
+from fission.protocol.messages.job_to_client import CODEC as JOB_TO_CLIENT
+from fission.protocol.messages.job_to_client import BlockRan
 from tests.protocol.messages.any_messages import forged, messages
 
+ROOT = Path(__file__).parents[3]
 #: Without those of the pipelines, whose discriminators are published and have their own tests.
 CODECS: list[Codec[Any]] = [codec for direction in DIRECTIONS for codec in codecs_of(direction) if type(codec) is Codec]
 #: Forged messages in the long round, of all directions together.
@@ -51,6 +57,27 @@ def test_malformed_messages_of_the_direction_are_refused(codec: Codec[Any]) -> N
 def test_messages_that_are_too_large_are_refused(codec: Codec[Any]) -> None:
     with pytest.raises(RemoteProtocolError, match="at most"):
         codec.decode(b" " * (codec.max_bytes + 1))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_message_of_a_module_is_in_its_codec(direction: str) -> None:
+    """Otherwise it could be sent, and its receiver would drop it as malformed."""
+    module = import_module(direction)
+    tagged = {
+        value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Message) and value.__module__ == direction
+    }
+    carried = {kind for codec in codecs_of(direction) for kind in codec.types}
+    bases = {kind for kind in tagged if any(other is not kind and issubclass(other, kind) for other in tagged)}
+    assert tagged - bases <= carried
+
+
+def test_every_message_of_a_job_is_handled_by_the_client() -> None:
+    events = (ROOT / "src/fission/client/run/job_events.py").read_text()
+    handled = {name for line in re.findall(r"case (.*):\n", events) for name in re.findall(r"(\w+)\(\)", line)}
+    for path in (ROOT / "src/fission/client").rglob("*.py"):
+        handled |= set(re.findall(r"receivers\[(\w+)\] =", path.read_text()))
+    handled.add(BlockRan.__name__)  # of a job that runs alone: `fission.testing.stage` takes it
+    assert {kind.__name__ for kind in JOB_TO_CLIENT.types} == handled
 
 
 def fuzz(codec: Codec[Any], encoded: list[bytes], count: int, seed: int) -> None:

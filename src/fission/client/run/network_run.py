@@ -33,7 +33,7 @@ from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
 from fission.client.serve.taps import Taps
-from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_TERMINATED, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
 from fission.posix.loop_signals import LoopSignals
 from fission.protocol.messages.client_to_viewer import LinkRow, LogsCollected, NodeRow, RunStatus, RunStopping
@@ -41,8 +41,6 @@ from fission.protocol.messages.viewer_to_client import CollectLogs, InspectRun, 
 
 log = logging.getLogger("fission.client")
 
-#: Exit code after SIGTERM: 128 + 15, as shells report it.
-EXIT_TERMINATED = 143
 #: Seconds that a job has to stop after the request. Ctrl-C must take at most 2 s, with what follows.
 GRACE_S = 1.0
 #: Seconds to wait for the end of killed jobs; arbitrary.
