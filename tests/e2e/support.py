@@ -21,7 +21,7 @@ from tests import hygiene
 from tests.waiting import DEADLINE_S, Finished, Running, eventually, is_running
 
 DOCUMENTS = Path(__file__).parent / "documents"
-#: Time limit in seconds for Ctrl-C, SIGTERM and the end of a network (SPEC section 1).
+#: Time limit in seconds for Ctrl-C, SIGTERM and the end of a network.
 STOP_S = 2.0
 #: Seconds for the kernel to remove killed processes and, after a crash, a run's files; arbitrary.
 GONE_S = 2.0

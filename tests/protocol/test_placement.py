@@ -1,4 +1,4 @@
-"""Placement against a plain reading of SPEC.md, section 5, with broken variants, which the same checks must catch."""
+"""Placement against a plain reading of its rules, with broken variants, which the same checks must catch."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def any_job(rng: Random, number: int = 1) -> JobNeeds:
 
 
 def spec(needs: JobNeeds, nodes: Sequence[NodeView]) -> str | None:
-    """Section 5 of SPEC.md, word by word: the node's name."""
+    """The rules, word by word: the node's name."""
     can_take = [one for one in nodes if one.up and len(one.info.jobs) < one.info.max_jobs]
     for one in can_take:
         if needs.default_node in (one.info.ip, one.info.name):

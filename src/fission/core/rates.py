@@ -65,7 +65,7 @@ def needed_blocks(network: JobGraph) -> dict[int, int]:
         # an ASYNC pipe that retains values keeps a group until it has the next one, and jobs after its consumer do not matter
         held = max((pipe.BLOCK_COUNT if pipe.ASYNC else needed[pipe.id] for pipe in job.outputs), default=1)
         ratio = _ratio(job)
-        # without a RATIO inputs are released when they are read; with one, when whole groups of outputs are released
+        # with RATIO = None inputs are released when they are read; with any other, when whole groups of outputs are released
         held = 1 if ratio is None else -(-held // ratio.numerator) * ratio.denominator
         for pipe in job.inputs:
             needed[pipe.id] = max(periods.get(pipe.id, 1), pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held))

@@ -1,6 +1,9 @@
 """Which node a job is placed on, with the reason in words.
 
-Rules, for a job without a place
+A job that died on a node that is still up, and not avoided, stays there without being asked about
+(`fission.protocol.supervision.Supervisor`).
+
+Rules, for any other job without a place
     1. DEFAULT_NODE (its address or its name), if it is up and has room. It need not be in the job's
        GROUPS.
     2. GROUPS in their order; the first one with a node that is up and has room decides. Among those

@@ -157,7 +157,7 @@ class ExecutableHost(ExecutableOutputs):
     def _begin_outputs(self, beginning: int) -> None:
         """Number the outputs after the blocks that the consumers had from earlier incarnations.
 
-        Without a RATIO, the input block of an output block is unknown.
+        With RATIO = None, the input block of an output block is unknown.
         """
         shell, job = self._shell, self._job
         again = self._bundle.incarnation > 1 and not shell.endpoint.begun
