@@ -523,3 +523,15 @@ BROKEN: dict[str, tuple[type, str, Any]] = {
 def test_a_broken_rule_is_caught(where: type, name: str, broken: Any) -> None:
     with mock.patch.object(where, name, broken), mock.patch("tests.protocol.endpoint_chain.MOST_STEPS", 3000):
         assert_caught(run_chain, st.integers(0, 10_000))
+
+
+@pytest.mark.parametrize(("size", "count", "expected"), [(10, 4, 50), (100, 4, 5), (100, 1, 5), (1000, 1, 1)])
+def test_large_blocks_ask_for_a_snapshot_when_half_the_window_is_full(size: int, count: int, expected: int) -> None:
+    """Counted in blocks alone, the source would wait with a full window, and be released only because it complains."""
+    spec = CheckpointSpec("Sum 2", 1000, 50, pressed_bytes=500)
+    job = JobAlone(inputs=[InputSpec(PIPE)], client=True, checkpoint=spec)
+    checkpoints = job.endpoint.checkpoints
+    assert checkpoints is not None
+    job.endpoint.data_received([frames.encode_open(Open(PIPE, 1, 0, 0))], 0.0)
+    job.endpoint.data_received([frames.encode_data(PIPE, 1, 0, 1, [bytes(size)] * count, None)], 0.0)
+    assert checkpoints.points.pressed_after == expected

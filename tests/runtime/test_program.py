@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import threading
 from collections.abc import Iterator
 
@@ -51,8 +52,9 @@ def feed(kind: type[Intake], pipe: Pipe, sizes: list[int], per_batch: int, rng: 
             assert intake.read_at_most() >= whole
         assert came == b"".join(blocks)
     finally:
-        while writer.is_alive() and os.read(read, 1 << 16):
-            pass
+        while writer.is_alive():
+            if select.select([read], [], [], 0.05)[0]:
+                os.read(read, 1 << 16)
         writer.join()
         intake.close()
 

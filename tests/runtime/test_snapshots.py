@@ -99,6 +99,7 @@ def test_a_snapshot_that_is_too_large_is_refused_when_it_is_taken(monkeypatch: p
     decisions = Checkpointing(CheckpointSpec("Big 3", 1, 100))
     one = checkpointer.Checkpointer(job, decisions, lambda generation, block: b"")
     one.begin(0, 1)
+    decisions.on_stored(0, 0)
     with pytest.raises(ValueFitError, match=r"Big 3: what snapshot gave has 20\d\d bytes; a snapshot must have at most 1000"):
         one.after(1)
     assert decisions.effects == [TellClient(SaveSnapshot(generation=0, block=0), b"")]

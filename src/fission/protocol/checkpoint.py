@@ -18,6 +18,8 @@ class Checkpoints:
     Attributes:
         stable: compute block of the last stable snapshot; inputs up to it may be released.
         taken: compute block of the last snapshot that was taken.
+        pressed_after: number of compute blocks without a stable snapshot after which one is taken in
+            any case, at least 1; it depends on the size of the blocks.
     """
 
     def __init__(self, every: int | timedelta, pressed_after: int) -> None:
@@ -26,11 +28,11 @@ class Checkpoints:
         Args:
             every: CHECKPOINT of the job, as a number of compute blocks or a time.
             pressed_after: number of compute blocks without a stable snapshot after which one is
-                taken in any case.
+                taken in any case; below 1 it counts as 1.
         """
         self._every_blocks = every if isinstance(every, int) else 0
         self._every_s = every.total_seconds() if isinstance(every, timedelta) else 0.0
-        self._pressed_after = max(1, pressed_after)
+        self.pressed_after = max(1, pressed_after)
         self._stored: list[int] = []
         self._taken_at = 0.0
         self.stable = 0
@@ -69,7 +71,7 @@ class Checkpoints:
             due = block - self.taken >= self._every_blocks
         else:
             due = now - self._taken_at >= self._every_s
-        due = due or (block - self.stable >= self._pressed_after and block - self.taken >= self._pressed_after)
+        due = due or (block - self.stable >= self.pressed_after and block - self.taken >= self.pressed_after)
         if due:
             self.taken, self._taken_at = block, now
         return due

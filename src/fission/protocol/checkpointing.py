@@ -26,10 +26,11 @@ class CheckpointSpec:
     Args:
         job: name of the job, for messages.
         every: CHECKPOINT of the job, as a number of compute blocks or a time.
-        pressed_after: number of compute blocks that half an input window holds.
+        pressed_after: number of compute blocks that half an input window holds, if they are small.
         drops: whether the job has a MAX_QUEUE, so that blocks may be missing.
         stored: (generation, block) of the snapshots of earlier incarnations.
         damaged: faults of stored snapshots that cannot be used, by generation and block.
+        pressed_bytes: bytes of blocks that half an input window holds; 0: no limit.
     """
 
     job: str
@@ -38,6 +39,7 @@ class CheckpointSpec:
     drops: bool = False
     stored: Collection[tuple[int, int]] = ()
     damaged: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    pressed_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Checkpointing:
         self.generation = 0
         self.settling = False
         self._spec = spec
+        self._bytes, self._blocks = 0, 0.0  # that have arrived; in bytes and compute blocks
         self._unconfirmed: dict[tuple[int, int], bytes] = {}  # states that the client has not confirmed, by generation and block
         self._begun = False
 
@@ -169,6 +172,22 @@ class Checkpointing:
         self.generation, self._begun, self.settling = generation, True, True
         self.points.begin(0, now)
         self._save(generation, 0, state)
+
+    def arrived(self, size: int, compute_blocks: float) -> None:
+        """Learn how large blocks are, from a message that has arrived.
+
+        Half a window in use means a snapshot, and large blocks fill it sooner.
+
+        Args:
+            size: size of the message's blocks, in bytes.
+            compute_blocks: number of compute blocks that they are enough for; of a job with several
+                inputs, a share of them.
+        """
+        self._bytes += size
+        self._blocks += compute_blocks
+        if self._bytes and self._spec.pressed_bytes:
+            fitting = int(self._spec.pressed_bytes * self._blocks / self._bytes)
+            self.points.pressed_after = max(1, min(self._spec.pressed_after, fitting))
 
     def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
         """Whether a snapshot must be taken after a compute block (see `Checkpoints.due`)."""

@@ -111,6 +111,8 @@ class Endpoint:
         self._retained = {output.pipe: output.retained for output in spec.outputs if output.asynchronous}
         self._commands = EndpointCommands(self)
         self._pressed_at, self._sent_then = -PRESS_S, 0
+        # of a compute block, the share that a block is
+        self._share = 1 / max(1, sum(one.block_count for one in spec.inputs))
 
     def _make_output(self, spec: OutputSpec, index: int) -> Output:
         place: Any = spec.pipe, self.spec.incarnation, self._window(spec)
@@ -337,7 +339,10 @@ class Endpoint:
             size = self._arrivals.look_up(message)
         else:
             size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
-        return self.inputs.data(message, size) > 0
+        new = self.inputs.data(message, size)
+        if self.checkpoints is not None:
+            self.checkpoints.arrived(size, new * self._share)
+        return new > 0
 
     def settle(self, message: Message, now: float) -> None:
         """Take a message that has no new blocks: it repeats some, or opens or ends a pipe.

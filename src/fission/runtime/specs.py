@@ -71,7 +71,15 @@ def checkpoint_spec(job: BaseJob, bundle: JobBundle) -> CheckpointSpec | None:
         return None
     counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
     pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
-    return CheckpointSpec(job._fission_name, every, pressed_after, bool(job.MAX_QUEUE), bundle.snapshots, bundle.damaged)
+    return CheckpointSpec(
+        job._fission_name,
+        every,
+        pressed_after,
+        drops=bool(job.MAX_QUEUE),
+        pressed_bytes=bundle.window_bytes // 2,
+        stored=bundle.snapshots,
+        damaged=bundle.damaged,
+    )
 
 
 def input_spec(pipe: Any, max_queue: int) -> InputSpec:
