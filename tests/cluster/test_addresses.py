@@ -153,7 +153,7 @@ def test_a_service_that_starts_before_the_network(
     options, appear, reason = lacks(site, hosts_file)
     node.client_ip = options.pop("client", node.client_ip)
     node.start(*(word for key, value in options.items() for word in (f"--{key}", value)))
-    node.logged("waits for a way to the client")
+    node.logged("waits for a route to the client")
     over = time.monotonic() + 3
     eventually(lambda: time.monotonic() > over, 10, "it has looked three times")
     assert node.process.poll() is None

@@ -124,7 +124,7 @@ def test_a_stalled_network_says_which_jobs_wait(capsys: pytest.CaptureFixture[st
         assert main(["--first", "7", "--seeds", "1"]) == 1
     printed = capsys.readouterr().out
     assert "stalled" in printed
-    assert "in _wait_for_room" in printed or "in wait_released" in printed
+    assert "in finish" in printed
     assert "again: python -m tests.conformance.random_networks --first 7 --seeds 1" in printed
 
 
