@@ -29,9 +29,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
+from fission.adapters.local_engine import engine as local_engine
+from fission.adapters.local_engine.node import Node
 from fission.client import simulate
 from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
@@ -257,6 +260,8 @@ class Stage:
     sink: int = 5
     injector: FaultInjector = field(init=False)
     engine: Any = field(init=False)
+    #: The engine's view of each virtual node, including lost ones; of a revived node, its newest incarnation.
+    virtual_nodes: dict[str, Node] = field(init=False, default_factory=dict)
     coordinator: Coordinator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -297,21 +302,18 @@ class Stage:
     def node_of(self, job: int) -> str:
         """Return the node with the newest incarnation of a job; empty if there is none."""
         incarnations = [
-            (incarnation, name)
-            for name, node in self.engine.virtual_nodes.items()
-            for (number, incarnation) in node.running
-            if number == job
+            (incarnation, name) for name, node in self.virtual_nodes.items() for (number, incarnation) in node.running if number == job
         ]
         return max(incarnations)[1] if incarnations else ""
 
     def incarnations(self, job: int) -> list[int]:
         """Return the incarnations of a job whose processes the engine knows to run, on any node."""
-        return sorted(incarnation for node in self.engine.virtual_nodes.values() for (number, incarnation) in node.running if number == job)
+        return sorted(incarnation for node in self.virtual_nodes.values() for (number, incarnation) in node.running if number == job)
 
     def pid_of(self, job: int) -> int:
         found = [
             (incarnation, running.process)
-            for node in self.engine.virtual_nodes.values()
+            for node in self.virtual_nodes.values()
             for (number, incarnation), running in node.running.items()
             if number == job
         ]
@@ -348,7 +350,7 @@ class Stage:
         return bool(self.engine.kill_node(NodeName(node)))
 
     async def revive(self, node: str) -> None:
-        await self.until(lambda: self.engine.virtual_nodes[node].lost, f"the loss of node {node}")
+        await self.until(lambda: self.virtual_nodes[node].lost, f"the loss of node {node}")
         await self.engine.revive(NodeName(node))
 
     async def fault(self, kind: str, target: str, duration_s: float = 0.0) -> None:
@@ -374,9 +376,14 @@ class Stage:
                 os.kill(os.getpid(), signal.SIGINT)  # the run has become useless
                 raise
 
+        def recorded(name: NodeName, *arguments: Any) -> Node:
+            self.virtual_nodes[name] = node = Node(name, *arguments)
+            return node
+
         before = descriptors()
         loaded = load(self.fission.root, "net", simulation=True)
-        summary = simulate(loaded, observer=self._recorder, stdin=False, nodes=nodes, duration=40, companions=[scripted])
+        with mock.patch.object(local_engine, "Node", recorded):
+            summary = simulate(loaded, observer=self._recorder, stdin=False, nodes=nodes, duration=40, companions=[scripted])
         ran = Ran(summary, self.console, self.result, self.fission.root)
         if errors:
             raise AssertionError(f"{errors[0]}\n{ran}") from errors[0]

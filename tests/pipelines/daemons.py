@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ class World(Worker):
     """What a job finds."""
 
     def process(self, data):
-        from fission.pipelines.process_state import describe
+        from process_description import describe
 
         note("world", "World", {**data, "data": describe()})
 
@@ -374,6 +375,7 @@ class Cluster:
         self.environment: dict[str, str] = {}
         for name, text in {"workers.py": WORKERS, "diamonds.py": DIAMONDS, "store.py": STORE, "daemon.py": DAEMON}.items():
             (folder / name).write_text(text)
+        shutil.copy(Path(__file__).with_name("process_description.py"), folder)
         self.config: dict[str, Any] = {"store": {"monitoring": str(folder / "monitoring.jsonl")}, "monitoring interval": 0.5}
 
     def __enter__(self) -> Cluster:

@@ -82,14 +82,16 @@ def test_without_putting_back_the_next_job_would_notice() -> None:
     """The broken variant: what `Spoils` does is seen."""
     code = """
 import os, signal
-from fission.pipelines.process_state import ProcessState, describe
+from fission.pipelines.process_state import ProcessState
+from tests.pipelines.process_description import describe
 before, state = describe(), ProcessState()
 os.chdir("/"); os.environ["X"] = "1"; signal.signal(signal.SIGALRM, lambda *a: None); signal.setitimer(signal.ITIMER_REAL, 60)
 spoiled = describe()
 state.restore()
 print([name for name in before if spoiled[name] != before[name]], describe() == before)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "['folder', 'environment', 'handlers', 'timers'] True\n"
 
 

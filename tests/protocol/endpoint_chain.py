@@ -176,7 +176,7 @@ class Chain:
             else:
                 deaths -= 1
                 self.die(self.random.randrange(3))
-        assert all(job.endpoint.ending.over for job in self.jobs), "the chain stands still"
+        assert all(job.endpoint.ending.over for job in self.jobs), "the chain is stalled"
         assert self.file == [b"%d" % number for number in range(1, BLOCKS + 1)]
 
 

@@ -379,7 +379,7 @@ def test_a_job_without_a_client_does_not_wait_for_it() -> None:
     assert end.endpoint.ending.over
 
 
-def test_a_job_that_returned_none_ends_without_a_word_to_its_consumers() -> None:
+def test_a_job_that_returned_none_sends_its_consumers_no_ends() -> None:
     end = producer()
     end.endpoint.end(sends_ends=False)
     effects = end.effects()

@@ -117,7 +117,7 @@ def test_blocks_are_read_back_unchanged(pipe: Pipe, size: int, rest: int) -> Non
 
 
 def test_before_it_waits_it_reports_everything_that_arrived(pipe: Pipe) -> None:
-    """What a program has written must go on before the program is waited for: it may write nothing further for hours."""
+    """The blocks that a program has written are passed on before the next wait: it may write nothing further for hours."""
     read, write = pipe
     reader, passed_on = BlockReader(read, "a test"), list[int]()
     given = 0

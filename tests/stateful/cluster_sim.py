@@ -4,9 +4,9 @@
     python -m tests.stateful.cluster_sim --first 17 --seeds 1    seed 17 alone, with its history
     python -m tests.stateful.cluster_sim --broken no-mark        with a broken rule; see sim_broken
 
-A seed is a random network with random delays and random faults; the head of
-`sim_cluster.Cluster.check` lists the invariants. The exit code is 1 if a seed fails; each failing
-seed prints the command that repeats it.
+A seed is a random network with random delays and random faults; the head of `sim_cluster` lists
+the invariants. The exit code is 1 if a seed fails; each failing seed prints the command that
+repeats it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from functools import partial
 from tests.stateful.sim_broken import BROKEN
 from tests.stateful.sim_cluster import run_seed
 
-#: Failing seeds that are reported in full; arbitrary.
-TOLD = 5
+#: Number of failing seeds that are reported in full. Arbitrary.
+MOST_REPORTED = 5
 
 
 def outcome(seed: int, *, broken: str = "", faults: bool = True) -> str:
-    """Return what was wrong with a seed, with its history; empty if nothing was."""
+    """Return the error of a seed with its history; empty if it passes."""
     with BROKEN[broken]() if broken else contextlib.nullcontext():
         cluster, wrong = run_seed(seed, faults=faults)
     if wrong is None:
         return ""
     lines = [f"seed {seed}: {type(wrong).__name__}: {wrong}"]
     if cluster is not None:
-        lines += ["the network:", str(cluster.story), f"  window {cluster.story.window}", "what happened:", *cluster.happened]
+        lines += ["the network:", str(cluster.scenario), f"  window {cluster.scenario.window}", "what happened:", *cluster.happened]
     more = f" --broken {broken}" if broken else ""
     more += "" if faults else " --calm"
     return "\n".join([*lines, f"again: python -m tests.stateful.cluster_sim --first {seed} --seeds 1{more}"])
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         found = stack.enter_context(ProcessPoolExecutor(options.processes)).map(work, seeds, chunksize=10) if many else map(work, seeds)
         for text in found:
             bad += bool(text)
-            if text and bad <= TOLD:
+            if text and bad <= MOST_REPORTED:
                 sys.stdout.write(f"{text}\n\n")
                 sys.stdout.flush()
     kind = options.broken or "rules as designed"

@@ -51,7 +51,7 @@ def no_deduplication() -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def no_fencing() -> Iterator[None]:
-    """Accept messages of older incarnations like those of the newest."""
+    """Accept messages of old incarnations."""
     wire = Inputs.wire
 
     def open_any(self: Receiver, incarnation: int, generation: int, mark: int) -> Arrival:
@@ -61,7 +61,7 @@ def no_fencing() -> Iterator[None]:
         self.high = max(self.high, mark)
         return Arrival.NEW_INCARNATION
 
-    def wire_without_word(self: Inputs, pipe: int, incarnation: int) -> None:
+    def wire_without_incarnation(self: Inputs, pipe: int, incarnation: int) -> None:
         wire(self, pipe, 0)
 
     async def take(self: Coordinator, event: Any) -> None:
@@ -70,19 +70,19 @@ def no_fencing() -> Iterator[None]:
     original = Coordinator.take
     with (
         _replace(Receiver, open=open_any, current=lambda self, incarnation, generation: self.mark is not None),
-        _replace(Inputs, wire=wire_without_word),
+        _replace(Inputs, wire=wire_without_incarnation),
         _replace(Coordinator, take=take),
     ):
         yield
 
 
 def early_release() -> AbstractContextManager[None]:
-    """Release inputs when `run` has returned, whether the outputs are released or not."""
+    """Release inputs when `run` returns, before the outputs are released."""
     return _replace(ReleaseRule, finished_upto=lambda self: self.done)
 
 
 def unstable_checkpoint() -> AbstractContextManager[None]:
-    """Count a stored snapshot as stable, whether the outputs up to it are released or not."""
+    """Count a stored snapshot as stable before the outputs up to it are released."""
     settle = Checkpoints.settle
     return _replace(Checkpoints, settle=lambda self, released: settle(self, 1 << 40))
 
@@ -114,7 +114,7 @@ def no_generation_file() -> AbstractContextManager[None]:
 
 
 def rows_are_numbers() -> AbstractContextManager[None]:
-    """Let a sink take the rows of its file for block numbers, whatever was left out."""
+    """Let a sink take row counts for block numbers, although blocks may have been left out."""
     begin, record = SinkFile.begin, SinkFile.record
     return _replace(
         SinkFile,
@@ -124,7 +124,7 @@ def rows_are_numbers() -> AbstractContextManager[None]:
 
 
 def release_before_sync() -> AbstractContextManager[None]:
-    """Let a sink release what is in its file, whether the device has it or not."""
+    """Let a sink release what is in its file before the device has it."""
     return _replace(SinkSync, acknowledgeable=lambda self, generation: float("inf"))
 
 

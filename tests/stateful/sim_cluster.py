@@ -3,6 +3,20 @@
 It runs in one thread. Real parts are the client's `Coordinator` with supervision, liveness and
 placement, and for every incarnation of a job its `Endpoint` with its shell and its `PythonHost`.
 `sim_net` replaces processes, sockets, threads and clocks.
+
+The invariants of a run:
+
+- After the last fault all jobs run or have finished within `RECOVERY_S`, and the network ends
+  within `END_S`, with exit code 0.
+- If all sources resume, the files of the sinks equal those of a run without faults.
+- With a source that starts over, each generation in a file is complete up to its last block, and
+  generations do not go back.
+- With MAX_QUEUE a file has each compute block at most once, in order; a lost block is a dummy, and
+  counted.
+- A job that has received a value of an ASYNC input with OPTIONAL_STORE never receives the default
+  again, if only processes of jobs fail.
+- A source never sends two different blocks with the same number and generation.
+- No process receives a malformed message.
 """
 
 from __future__ import annotations
@@ -35,7 +49,7 @@ from fission.protocol.supervision import JobState
 from fission.runtime.endpoint_shell import make_shell
 from fission.runtime.python_host import PythonHost
 from fission.runtime.surroundings import Surroundings
-from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, ResumedNetwork, Source, faultless, lose_power, rows_in
+from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, Scenario, Source, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
 
 PULSE_S = 0.1
@@ -44,14 +58,14 @@ CLIENT = "client"
 #: and one on the way, the longest back-off of a job that fails often, start, network, and an only
 #: node that has refused the job.
 RECOVERY_S = 6 * PULSE_S + 1.6 + 1.5 + AVOID_S
-#: Probability, once a run, that a node refuses an order to start a job.
+#: Probability that a node refuses an order to start a job; at most one refusal per node.
 REFUSES = 0.05
 #: Seconds from the last fault to the end of the network; far more than its work takes.
 END_S = 60.0
 
 
-class Wrong(AssertionError):
-    """A finding of the simulation."""
+class InvariantViolated(AssertionError):
+    """The run violates one of the invariants at the head of this file."""
 
 
 class Crash(BaseException):
@@ -62,25 +76,25 @@ class SimControl:
     """A stand-in for the control thread: its ticks are events."""
 
     def __init__(self, links: SimLinks, served: Any) -> None:
-        self._life = links.life
+        self._process = links.process
 
     def arm(self, moment: float) -> None:
-        self._life.tick_at(moment)
+        self._process.tick_at(moment)
 
     def start(self) -> None:
-        self._life.listens = True
-        self._life.tick_at(0.0)
+        self._process.listens = True
+        self._process.tick_at(0.0)
 
     def stop(self) -> None:
         pass
 
 
 def malformed(text: str) -> None:
-    """Report a dropped control message: that is a finding."""
-    raise Wrong(text)
+    """Fail the run: a control message was dropped."""
+    raise InvariantViolated(text)
 
 
-class Life:
+class SimProcess:
     """One incarnation of a job: a process."""
 
     def __init__(self, cluster: Cluster, bundle: JobBundle, node: str) -> None:
@@ -88,7 +102,7 @@ class Life:
         self.job, self.incarnation = bundle.job_id, bundle.incarnation
         self.state = "ordered"  # then "runs", "over"
         self.frozen = False
-        self.doom = ""  # what happens at the next suitable point of its code
+        self.crash_at = ""  # point of its code at which it crashes next; empty: it does not
         self.links = SimLinks(bundle.wiring, cluster.net, self)
         self.folder = cluster.folder / str(self.job)
         self.stepping = self.planned = self.missed = False
@@ -97,13 +111,13 @@ class Life:
         self.later: deque[Callable[[], None]] = deque()  # while frozen
         self._tick_at = float("inf")
         self.waits_since: float | None = None
-        self.given: dict[int, int] = {}  # by ASYNC input, the number of the last value
+        self.given: dict[int, int] = {}  # by ASYNC input, the number of the last value received
         self.pace = cluster.rng.choice(cluster.paces)
 
     def __str__(self) -> str:
         return f"{self.bundle.name}.{self.incarnation}@{self.node}"
 
-    # what happens to it
+    # what the simulation does to it
 
     def start(self) -> None:
         if self.state != "ordered":
@@ -112,7 +126,7 @@ class Life:
             self.later.append(self.start)
             return
         job: Any = pickle.loads(self.bundle.pickled_job)
-        job.__dict__["_fission_life"] = self
+        job.__dict__["_fission_sim_process"] = self
         self.state = "runs"
         self.loaded = job
         self.shell = make_shell(job, self.bundle, self.links, surroundings=self.cluster.surroundings)
@@ -123,7 +137,7 @@ class Life:
         self.folder.mkdir(exist_ok=True)
         self.cluster.net.listen(self.bundle.wiring.data, self)
         self.cluster.net.listen(self.bundle.wiring.control, self)
-        self.go_on()
+        self.schedule_step()
 
     def freeze(self) -> None:
         self.frozen = True
@@ -135,10 +149,10 @@ class Life:
             self.later.popleft()()
 
     def kill(self) -> None:
-        """Kill it as SIGKILL does."""
+        """End it as SIGKILL does."""
         if self.state == "over":
             return
-        self.cluster.tell(f"{self} dies")
+        self.cluster.record(f"{self} dies")
         self._over()
         if self.cluster.rng.random() < 0.3:
             lose_power(self.folder, self.cluster.rng)
@@ -160,7 +174,7 @@ class Life:
             return
         if address == self.bundle.wiring.data:
             self.links.box.append(message)
-            self.go_on()
+            self.schedule_step()
         else:
             self.control_box.append(message)
             if not self.frozen:
@@ -171,7 +185,7 @@ class Life:
             message = self.control_box.popleft()
             self._in_control(lambda message=message: self.shell.on_message(message))  # type: ignore[misc]
             self._tick()
-            self.go_on()
+            self.schedule_step()
 
     def _in_control(self, work: Callable[[], Any]) -> Any:
         """Do the control thread's work.
@@ -183,7 +197,7 @@ class Life:
         try:
             return work()
         except Crash:
-            self._doomed()
+            self._crash()
             return float("inf")
 
     def tick_at(self, moment: float) -> None:
@@ -209,8 +223,8 @@ class Life:
 
     # its actions
 
-    def go_on(self) -> None:
-        """Let its main thread work, if it has anything to do."""
+    def schedule_step(self) -> None:
+        """Schedule the next step of its main thread, unless one is scheduled."""
         if self.stepping:
             self.missed = True
         elif not self.planned and self.state == "runs":
@@ -223,10 +237,10 @@ class Life:
         if self.state != "runs":
             return
         if self.frozen:
-            self.later.append(self.go_on)
+            self.later.append(self.schedule_step)
             return
-        if self.doom == "between":
-            self._doomed()
+        if self.crash_at == "between":
+            self._crash()
             return
         self.stepping, self.missed = True, False
         os.chdir(self.folder)
@@ -234,7 +248,7 @@ class Life:
             again = self._work()
         except Crash:
             self.stepping = False
-            self._doomed()
+            self._crash()
             return
         except RuntimeError as why:  # the only exception that jobs of these networks raise
             self.stepping = False
@@ -242,9 +256,9 @@ class Life:
             return
         self.stepping = False
         if again or self.missed:
-            self.go_on()
+            self.schedule_step()
 
-    def _doomed(self) -> None:
+    def _crash(self) -> None:
         self.kill()
         self.cluster.exited(self, -9, None)
 
@@ -254,7 +268,7 @@ class Life:
             self._over()
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
-                    wire.lose(self.cluster.rng)  # it had not left when the process ended
+                    wire.lose(self.cluster.rng)  # its messages had not left when the process ended
             self.cluster.exited(self, 0, ProcessReport(outcome="finished", counts=shell.counts()))
         if endpoint.finishing:
             return False
@@ -262,11 +276,11 @@ class Life:
         if endpoint.begun and not room:
             if shell.pump:
                 shell.drain_inputs()
-                self.cluster.time.after(CIRCLE_POLL_S, self.go_on)
+                self.cluster.time.after(CIRCLE_POLL_S, self.schedule_step)
             now = self.cluster.time.now
             if self.waits_since is None:
                 self.waits_since = now
-                self.cluster.time.after(PRESS_S, self.go_on)
+                self.cluster.time.after(PRESS_S, self.schedule_step)
             elif now >= self.waits_since + PRESS_S:
                 self.waits_since = None
                 for output in shell.outputs:
@@ -286,7 +300,7 @@ class Life:
         return shell.receive() or self.links.woken
 
     def fail(self, error: str) -> None:
-        self.cluster.tell(f"{self} fails: {error}")
+        self.cluster.record(f"{self} fails: {error}")
         block = self.shell.rule.done + 1 if self.endpoint.begun else 0
         self._over()
         self.cluster.exited(self, 1, ProcessReport(outcome="failed", error=error, block=block, counts=self.shell.counts()))
@@ -299,18 +313,18 @@ class Life:
                 room = min(room, output.window.room - len(output.pending))
         return max(0, room)
 
-    # points of its code at which the simulation may step in
+    # points of its code at which the simulation may interrupt it
 
     def interrupt(self, *, inside: bool = False) -> None:
-        """Maybe step in: in `run`, or ``inside`` a send, where locks are held."""
+        """Crash if that is planned here: in `run`, or ``inside`` a send, where locks are held."""
         if self.state != "runs":
             return
-        if self.doom == ("inside" if inside else "run"):
+        if self.crash_at == ("inside" if inside else "run"):
             raise Crash
         if inside:
             return
-        if self.doom == "raise":
-            self.doom = ""
+        if self.crash_at == "raise":
+            self.crash_at = ""
             raise RuntimeError(f"an error at {self.cluster.time.now!r}")
         if self.cluster.rng.random() < 0.03:
             # the control thread works while the main thread is here
@@ -318,33 +332,34 @@ class Life:
                 if self.cluster.rng.random() < 0.5:
                     wire.arrive()
 
-    def sees(self, pipe: Any, value: Any) -> None:
+    def check_async_value(self, pipe: Any, value: Any) -> None:
         """Check the ``value`` that ``run`` received from an ASYNC input.
 
         After the first value no incarnation of the job receives the default again. A new
-        incarnation may repeat some values, whose releases had not left; within an incarnation they
-        never go back.
+        incarnation may repeat values whose releases had not left; within an incarnation the numbers
+        of the values never decrease.
         """
-        story = self.cluster.story
-        if not story.exact or not pipe.OPTIONAL_STORE:
+        scenario = self.cluster.scenario
+        if not scenario.exact or not pipe.OPTIONAL_STORE:
             return
         pipe = self.cluster._known(pipe)
-        producer = story.producers[pipe]
+        producer = scenario.producers[pipe]
         value = value[0] if pipe.BLOCK_COUNT > 1 else value
         number = self.cluster.number_of(pipe, value) if value is not None else 0
-        before, life = self.cluster.seen.get(pipe.id, (0, 0))
+        before, producer_incarnation = self.cluster.seen.get(pipe.id, (0, 0))
         now = self.cluster.client.incarnation(producer.id)
-        lost = before and not number and now == life and not self.cluster.others_hurt
+        lost = before and not number and now == producer_incarnation and not self.cluster.others_failed
         # the client's value may be newer than the first one of a producer that died at the same time
         back = number < self.given.get(pipe.id, 0) and pipe.id not in self.bundle.kept
         if lost or back:
-            raise Wrong(f"{self} is given value {number} of pipe {pipe.id}, and was given {max(before, self.given.get(pipe.id, 0))} before")
+            newest = max(before, self.given.get(pipe.id, 0))
+            raise InvariantViolated(f"{self} received value {number} of pipe {pipe.id} after value {newest}")
         self.cluster.seen[pipe.id] = number, now if self.cluster.is_safe(self.job, pipe, producer.id, now, number) else 0
         self.given[pipe.id] = number
 
-    def sends(self, pipe: int, message: list[Any]) -> None:
+    def record_sent(self, pipe: int, message: list[Any]) -> None:
         """Record a block that a source sends; it must not differ from an earlier one."""
-        if self.cluster.story.exact or not self.cluster.story.network.jobs[self.job].is_source:
+        if self.cluster.scenario.exact or not self.cluster.scenario.network.jobs[self.job].is_source:
             return
         data = frames.decode(message)
         if isinstance(data, Data):
@@ -352,7 +367,7 @@ class Life:
             for number, payload in enumerate(data.payloads, data.sqn):
                 value = pickle.loads(payload)
                 if log.setdefault(number, value) != value:
-                    raise Wrong(f"{self} sends another block {number} of generation {data.generation} on pipe {pipe} than was sent before")
+                    raise InvariantViolated(f"{self} sent a different block {number} of generation {data.generation} on pipe {pipe}")
 
 
 class Node:
@@ -363,7 +378,7 @@ class Node:
         self.incarnation = 1
         self.up = True
         self.frozen = False
-        self.lives: list[Life] = []
+        self.processes: list[SimProcess] = []
 
 
 class Engine:
@@ -388,8 +403,8 @@ class Engine:
         pass
 
 
-class Desk:
-    """The client's end of the messages with its jobs."""
+class SimJobChannel:
+    """The client's end of the channel to its jobs."""
 
     node = CLIENT
 
@@ -400,7 +415,7 @@ class Desk:
         self._cluster.net.wire(self, address).send([bytes(frame)])
 
     def forget(self, address: str) -> None:
-        self._cluster.net.wire(self, address).under_way.clear()
+        self._cluster.net.wire(self, address).in_transit.clear()
 
     def take(self, address: str, message: list[Any]) -> None:
         received = frames.decode(message)
@@ -486,17 +501,17 @@ class Cluster:
         # refusals have their own random numbers, so that earlier seeds keep their histories
         self._refusals = random.Random(-1 - seed)
         self._refused: set[str] = set()
-        self.story = ResumedNetwork(random.Random(seed * 7919 + 1))
+        self.scenario = Scenario(random.Random(seed * 7919 + 1))
         self.time = Timeline()
         self.net = Net(self.time, self.rng)
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
         self.happened: list[str] = []
-        self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's incarnation) of the value that was given last
-        self.others_hurt = False  # whether anything except a job's process has failed so far
+        self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's incarnation) of the last value received
+        self.others_failed = False  # whether anything but a job's process has failed so far
         self._numbers: dict[int, dict[int, int]] = {}
         self.sent: dict[int, dict[int, dict[int, int]]] = {}
         self.nodes = {name: Node(name) for name in [*map(str, range(1, self.rng.randint(2, 4) + 1)), CLIENT]}
-        self.lives: list[Life] = []
+        self.processes: list[SimProcess] = []
         self._pause_until = 0.0
         self._waiting: deque[Any] = deque()
         self._tick_at = float("inf")
@@ -506,31 +521,31 @@ class Cluster:
         self.surroundings = Surroundings(self.time.clock, SimControl, waits=False, snapshots=self._snapshot_reader, malformed=malformed)
         self._make_client()
 
-    def tell(self, text: str) -> None:
-        """Record a line for the history of a failing seed."""
+    def record(self, text: str) -> None:
+        """Add a line to the history that a failing seed prints."""
         self.happened.append(f"{self.time.now:8.4f} {text}")
 
     # the client
 
     def _make_client(self) -> None:
-        network = self.story.network
+        network = self.scenario.network
         for job in network.jobs.values():
             job.RESTARTS = 10_000  # type: ignore[misc]
         room = len(network.jobs)
         infos = [NodeInfo(name, "127.0.0.1", ("LOCAL",) if name == CLIENT else ("ALL",), max_jobs=room) for name in self.nodes]
         addresses = Addresses("run", "sim")
         self.store = Store()
-        self.desk = Desk(self)
+        self.job_channel = SimJobChannel(self)
         engine: Any = Engine(self)
-        desk: Any = self.desk
+        job_channel: Any = self.job_channel
         self.client = Coordinator(
             network,
             plans(network, 10_000),
             infos,
             engine,
-            desk,
+            job_channel,
             self.store,
-            _Told(self),
+            _FailoverRecorder(self),
             addresses,
             pulse_interval_s=PULSE_S,
             restart_window_s=1.0,
@@ -541,9 +556,9 @@ class Cluster:
         )
         loaded: Any = SimpleNamespace(name="net", network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)
-        bundles.blocks = self.story.window
+        bundles.blocks = self.scenario.window
         self.bundles = bundles
-        self.net.listen(addresses.client, self.desk)
+        self.net.listen(addresses.client, self.job_channel)
 
     def _do(self, work: Any) -> None:
         try:
@@ -551,7 +566,7 @@ class Cluster:
         except StopIteration:
             self._plan_tick()
             return
-        raise Wrong("the client waits in the middle of its work")
+        raise InvariantViolated("the client awaited something while handling an event")
 
     def to_client(self, event: Any) -> None:
         """Deliver an event to the client, which may be busy."""
@@ -585,17 +600,17 @@ class Cluster:
 
     def _report(self, node: Node, event: Any, spread: float = 0.005) -> None:
         """Send a node's event to the client; in order, if no cut is between them."""
-        life = node.incarnation
+        service = node.incarnation
         moment = max(self._last_event.get(node.name, 0.0), self.time.now + self.rng.uniform(0, spread))
         self._last_event[node.name] = moment
 
-        def come() -> None:
+        def deliver() -> None:
             if node.name in self.net.cut:
-                self.time.after(0.01, come)
-            elif node.incarnation == life:
+                self.time.after(0.01, deliver)
+            elif node.incarnation == service:
                 self.to_client(event)
 
-        self.time.at(moment, come)
+        self.time.at(moment, deliver)
 
     def _pulse(self, node: Node) -> None:
         self.time.after(PULSE_S, lambda: self._pulse(node))
@@ -603,55 +618,55 @@ class Cluster:
             self._report(node, NodePulse(NodeName(node.name), node.incarnation))
 
     def order(self, name: str, bundle: JobBundle) -> None:
-        """Let the client start an incarnation of a job on a node."""
+        """Carry out the client's order to start an incarnation of a job on a node."""
         node = self.nodes[name]
-        life = Life(self, bundle, name)
-        self.tell(f"{life} is ordered")
+        process = SimProcess(self, bundle, name)
+        self.record(f"{process} is ordered")
 
         def launch() -> None:
             if name in self.net.cut:
                 self.time.after(0.01, launch)
-            elif not node.up or life.state != "ordered" or life.service != node.incarnation:
-                life.state = "over"
+            elif not node.up or process.state != "ordered" or process.service != node.incarnation:
+                process.state = "over"
             elif node.frozen:
                 self.time.after(0.01, launch)
             elif self._faults and name not in self._refused and self._refusals.random() < REFUSES:
                 self._refused.add(name)
-                self._fault(f"{life}: the disk of its node is full")
-                life.state = "over"
+                self._fault(f"{process}: the disk of its node is full")
+                process.state = "over"
                 self._report(
-                    node, JobExited(life.job, life.incarnation, 1, ProcessReport(outcome=NODE_FAULT, error="its disk is full")), 0.02
+                    node, JobExited(process.job, process.incarnation, 1, ProcessReport(outcome=NODE_FAULT, error="its disk is full")), 0.02
                 )
             else:
-                node.lives.append(life)
-                self.time.after(self.rng.choice([0.005, 0.03, 0.1]), life.start)
+                node.processes.append(process)
+                self.time.after(self.rng.choice([0.005, 0.03, 0.1]), process.start)
 
-        life.service = node.incarnation  # type: ignore[attr-defined]
-        self.lives.append(life)
+        process.service = node.incarnation  # type: ignore[attr-defined]
+        self.processes.append(process)
         self.time.after(self.rng.uniform(0, 0.005), launch)
 
     def order_kill(self, name: str, job: int, incarnation: int) -> None:
-        """Let the client stop an old incarnation on a node."""
+        """Carry out the client's order to stop an old incarnation on a node."""
         node = self.nodes[name]
 
         def kill() -> None:
             if node.frozen or name in self.net.cut:
                 self.time.after(0.01, kill)
                 return
-            for life in node.lives:
-                if (life.job, life.incarnation) == (job, incarnation) and life.state != "over":
-                    life.kill()
-                    self.exited(life, -9, None)
+            for process in node.processes:
+                if (process.job, process.incarnation) == (job, incarnation) and process.state != "over":
+                    process.kill()
+                    self.exited(process, -9, None)
 
         self.time.after(self.rng.uniform(0, 0.05), kill)
 
-    def exited(self, life: Life, code: int, report: ProcessReport | None) -> None:
+    def exited(self, process: SimProcess, code: int, report: ProcessReport | None) -> None:
         """Report the exit of a process, from its node."""
-        node = self.nodes[life.node]
+        node = self.nodes[process.node]
         if report is not None and report.outcome == "finished":
-            self.tell(f"{life} finishes")
+            self.record(f"{process} finishes")
         if node.up:
-            self._report(node, JobExited(life.job, life.incarnation, code, report), 0.02)
+            self._report(node, JobExited(process.job, process.incarnation, code, report), 0.02)
 
     # faults
 
@@ -659,7 +674,7 @@ class Cluster:
         rng = self.rng
         virtual = [name for name in self.nodes if name != CLIENT]
         # losses before a new incarnation's first block have no dummy: kill jobs with losses more often
-        targets = [*self.story.network.jobs, *(3 * [job.id for job in self.story.sinks() if job.MAX_QUEUE])]
+        targets = [*self.scenario.network.jobs, *(3 * [job.id for job in self.scenario.sinks() if job.MAX_QUEUE])]
         until = rng.choice([0.3, 1.0, 3.0])
         kinds = ["job"] if rng.random() < 0.3 else ["job"] * 6 + ["node", "node", "freeze", "freeze", "cut", "cut", "client"]
         for _ in range(rng.choice([1, 2, 4, 8, 12])):
@@ -679,62 +694,66 @@ class Cluster:
                     self.time.at(moment, lambda act=act, where=where, seconds=seconds: act(where, seconds))  # type: ignore[misc]
 
     def _fault(self, text: str, *, job: bool = False) -> None:
-        self.others_hurt = self.others_hurt or not job
+        self.others_failed = self.others_failed or not job
         self.last_fault = self.time.now
-        self.tell(f"FAULT {text}")
+        self.record(f"FAULT {text}")
 
     def is_safe(self, job: int, pipe: Any, producer: int, incarnation: int, number: int) -> bool:
         """Return whether anything besides the consumer has a value.
 
-        That is this incarnation of its producer, which has sent it, or the client, which retains
-        one. If the producer has died after sending, and the consumer dies before the client was
-        notified, both have died at once.
+        It is safe with the incarnation of the producer that sent it, or if the client retains a
+        value. If the producer died after sending, and the consumer dies before the client is
+        notified, both died at once, and the value may be lost.
         """
         if pipe.id in self.store.kept(job):
             return True
-        lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "shell")]
-        return any(out.pipe == pipe.id and out.window.next > number for life in lives for out in life.endpoint.outputs)
+        processes = [
+            process
+            for process in self.processes
+            if (process.job, process.incarnation) == (producer, incarnation) and hasattr(process, "shell")
+        ]
+        return any(out.pipe == pipe.id and out.window.next > number for process in processes for out in process.endpoint.outputs)
 
     def number_of(self, pipe: Any, value: int) -> int:
         """Return the number of the block of a pipe that has this value."""
         if pipe.id not in self._numbers:
-            column = Reference(self.story, faultless(self.story)).column(pipe)
+            column = Reference(self.scenario, faultless(self.scenario)).column(pipe)
             self._numbers[pipe.id] = {value: number for number, value in column.items()}
         return self._numbers[pipe.id][value]
 
     def _crash_job(self, number: int, how: str) -> None:
-        for life in self.lives:
-            if life.job == number and life.state == "runs" and not life.frozen:
-                self._fault(f"{life} is to die: {how}", job=True)
-                life.doom = how
+        for process in self.processes:
+            if process.job == number and process.state == "runs" and not process.frozen:
+                self._fault(f"{process} will die: {how}", job=True)
+                process.crash_at = how
                 if how != "between":
-                    # it may wait for something that never comes; then it dies where it waits
-                    self.time.after(0.2, lambda life=life: self._hasten(life))  # type: ignore[misc]
-                life.go_on()
+                    # it may wait for something that never comes: then it dies while it waits
+                    self.time.after(0.2, lambda process=process: self._crash_while_waiting(process))  # type: ignore[misc]
+                process.schedule_step()
 
-    def _hasten(self, life: Life) -> None:
-        if life.doom and life.state == "runs":
-            self._fault(f"{life} dies where it waits", job=True)
-            life.doom = "between"
-            life.go_on()
+    def _crash_while_waiting(self, process: SimProcess) -> None:
+        if process.crash_at and process.state == "runs":
+            self._fault(f"{process} dies while it waits", job=True)
+            process.crash_at = "between"
+            process.schedule_step()
 
     def _crash_node(self, name: str, seconds: float) -> None:
         node = self.nodes[name]
         if not node.up:
             return
-        word = self.rng.random() < 0.5
-        self._fault(f"node {name} is dead for {seconds:.2f} s" + (", and somebody sees it" if word else ""))
+        reported = self.rng.random() < 0.5
+        self._fault(f"node {name} is dead for {seconds:.2f} s" + (", which is reported" if reported else ""))
         node.up = False
-        for life in node.lives:
-            life.kill()
-        node.lives.clear()
-        if word and name not in self.net.cut:
+        for process in node.processes:
+            process.kill()
+        node.processes.clear()
+        if reported and name not in self.net.cut:
             gone = NodeGone(NodeName(name), "it is dead", node.incarnation)
             self.time.after(self.rng.uniform(0, 0.05), lambda: self.to_client(gone))
         self.time.after(seconds, lambda: self._revive(node))
 
     def _revive(self, node: Node) -> None:
-        self._fault(f"node {node.name} returns from the dead")
+        self._fault(f"node {node.name} has restarted")
         node.incarnation += 1
         node.up = True
         node.frozen = False
@@ -743,18 +762,18 @@ class Cluster:
         node = self.nodes[name]
         if node.frozen or not node.up:
             return
-        self._fault(f"node {name} stands still for {seconds:.2f} s")
+        self._fault(f"node {name} is frozen for {seconds:.2f} s")
         service = node.incarnation
         node.frozen = True
-        for life in node.lives:
-            life.freeze()
+        for process in node.processes:
+            process.freeze()
 
         def thaw() -> None:
             if node.incarnation == service and node.up:
-                self._fault(f"node {name} goes on")
+                self._fault(f"node {name} continues")
                 node.frozen = False
-                for life in list(node.lives):
-                    life.thaw()
+                for process in list(node.processes):
+                    process.thaw()
 
         self.time.after(seconds, thaw)
 
@@ -765,29 +784,29 @@ class Cluster:
         self.net.cut.add(name)
 
         def heal() -> None:
-            self._fault(f"node {name} is reached again")
+            self._fault(f"node {name} is reachable again")
             self.net.cut.discard(name)
             for wire in list(self.net.wires.values()):
                 # messages that waited until their sender or receiver was replaced may be lost, or arrive late
                 if wire.held and self._replaced(wire) and self.rng.random() < 0.5:
                     wire.dead = True
-                    wire.under_way.clear()
+                    wire.in_transit.clear()
             self.net.heal()
 
         self.time.after(seconds, heal)
 
     def _replaced(self, wire: Any) -> bool:
         ends = [wire.sender, self.net.receivers.get(wire.address)]
-        return any(isinstance(end, Life) and end.incarnation < self.client.incarnation(end.job) for end in ends)
+        return any(isinstance(end, SimProcess) and end.incarnation < self.client.incarnation(end.job) for end in ends)
 
     def _pause(self, seconds: float) -> None:
-        self._fault(f"the client stands still for {seconds:.2f} s")
+        self._fault(f"the client is frozen for {seconds:.2f} s")
         self._pause_until = max(self._pause_until, self.time.now + seconds)
 
     # the run
 
     def run(self) -> None:
-        """Let everything happen, and check it."""
+        """Run until the network ends, and check the invariants."""
         with self._quiet():
             for node in self.nodes.values():
                 self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
@@ -802,7 +821,7 @@ class Cluster:
                     limit = self.last_fault + END_S
                     while self.client.result is None:
                         if self.time.now > limit:
-                            raise Wrong(f"the network has not ended {END_S:g} s after the last fault:\n{self.picture()}")
+                            raise InvariantViolated(f"the network has not ended {END_S:g} s after the last fault:\n{self.state_text()}")
                         self._next()
                     break
                 self._next()
@@ -810,13 +829,13 @@ class Cluster:
 
     def _next(self) -> None:
         if not self.time.step():
-            raise Wrong("nothing happens any more")
+            raise InvariantViolated("the network has not ended, but no event is left")
 
     def _all_run(self) -> None:
-        for number, job in self.story.network.jobs.items():
+        for number, job in self.scenario.network.jobs.items():
             state = self.client.supervisor.state(number)
             if state not in (JobState.RUNNING, JobState.FINISHED):
-                raise Wrong(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
+                raise InvariantViolated(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
 
     def _snapshot_reader(self, bundle: JobBundle, say: Any) -> Callable[[int, int], bytes]:
         """Return a stand-in for the files of snapshots."""
@@ -824,7 +843,7 @@ class Cluster:
         def read(generation: int, block: int) -> bytes:
             stored = self.store.snapshots[bundle.job_id]
             if (generation, block) not in stored and bundle.incarnation < self.client.incarnation(bundle.job_id):
-                raise Crash  # it starts late, and its successor no longer needs the snapshot: its failure is fenced
+                raise Crash  # a late start whose snapshot its successor no longer needs: the client ignores its failure
             return stored[generation, block]
 
         return read
@@ -840,39 +859,39 @@ class Cluster:
             logging.disable(level)
             os.chdir(here)
 
-    # the oracle
+    # the check of the result
 
     def _check(self) -> None:
         assert self.client.result is not None
         code, reason, error = self.client.result
         if code:
-            raise Wrong(f"the network ended with {code}: {reason}: {error}")
-        for life in self.lives:
-            if life.state != "ordered" and hasattr(life, "shell") and life.endpoint.counter.malformed:
-                raise Wrong(f"{life} got {life.endpoint.counter.malformed} malformed messages")
-        for job in self.story.sinks():
+            raise InvariantViolated(f"the network ended with {code}: {reason}: {error}")
+        for process in self.processes:
+            if process.state != "ordered" and hasattr(process, "shell") and process.endpoint.counter.malformed:
+                raise InvariantViolated(f"{process} got {process.endpoint.counter.malformed} malformed messages")
+        for job in self.scenario.sinks():
             rows = rows_in(self.folder / str(job.id))
             if job.MAX_QUEUE:
                 self._check_with_losses(job, rows)
-            elif self.story.exact:
+            elif self.scenario.exact:
                 self._check_exact(job, rows)
             else:
                 self._check_generations(job, rows)
 
     def _check_exact(self, job: FileSink, rows: list[Any]) -> None:
-        wanted = list(Reference(self.story, faultless(self.story)).rows(job).items())
+        wanted = list(Reference(self.scenario, faultless(self.scenario)).rows(job).items())
         got = [(number, values) for _, number, _, values in rows]
         if got != wanted:
-            raise Wrong(f"{job.name} {difference(got, wanted)}")
+            raise InvariantViolated(f"{job.name} {difference(got, wanted)}")
 
     def _check_with_losses(self, job: FileSink, rows: list[Any]) -> None:
-        """Check that each compute block is there once, in order; a loss is a dummy, and counts."""
-        reference = Reference(self.story, faultless(self.story))
+        """Check that compute blocks are in order, and that each lost block is a counted dummy."""
+        reference = Reference(self.scenario, faultless(self.scenario))
         columns = [(reference.column(self._known(pipe)), pipe) for pipe in job.inputs if not pipe.ASYNC]
         last = dummies = 0
         for _, number, flags, values in rows:
             if number <= last:
-                raise Wrong(f"{job.name}: block {number} behind {last}")
+                raise InvariantViolated(f"{job.name}: block {number} after {last}")
             last, here = number, 0
             for (column, pipe), value in zip(columns, values, strict=True):
                 count = pipe.BLOCK_COUNT
@@ -882,67 +901,68 @@ class Cluster:
                     here += 1
                     # a dummy: the pipe's, or an earlier block
                     if one != -1 if isinstance(pipe, DummyPipe) else one not in [column.get(before) for before in range(1, at)]:
-                        raise Wrong(f"{job.name}: block {at} of pipe {pipe.id} is {one}, neither {column.get(at)} nor a dummy")
+                        raise InvariantViolated(f"{job.name}: block {at} of pipe {pipe.id} is {one}, neither {column.get(at)} nor a dummy")
             if job.HEAD and bool(flags & 0x80) != bool(here):
-                raise Wrong(f"{job.name}: compute block {number} has {here} dummies and the flags {flags:#x}")
+                raise InvariantViolated(f"{job.name}: compute block {number} has {here} dummies and the flags {flags:#x}")
             dummies += here
         total = self.client.counters.total(job.id, self.client.incarnation(job.id))
         for _, pipe in columns:
-            producer = self.story.producers[self._known(pipe)]
+            producer = self.scenario.producers[self._known(pipe)]
             dropped = self.client.counters.total(producer.id, 1)["outputs"][str(pipe.id)]["dropped"]
             counts = total["inputs"][str(pipe.id)]
             dummies -= counts["dummies"]
             if not self._faults and counts["lost"] + counts["dropped"] > dropped + counts["dropped"]:
-                raise Wrong(f"{job.name}: {counts} of pipe {pipe.id}, of which {dropped} blocks were dropped")
+                raise InvariantViolated(f"{job.name}: {counts} of pipe {pipe.id}, of which {dropped} blocks were dropped")
         if dummies != 0 and (not self._faults or (dummies > 0 and not total["lives_untold"])):
-            raise Wrong(f"{job.name}: {dummies} dummies more in its file than were counted")
+            raise InvariantViolated(f"{job.name}: its file has {dummies} more dummies than were counted")
 
     def _known(self, pipe: Any) -> Any:
-        return next(known for known in self.story.producers if known.id == pipe.id)
+        return next(known for known in self.scenario.producers if known.id == pipe.id)
 
     def _check_generations(self, job: FileSink, rows: list[Any]) -> None:
         before = -1
         last = 0
         for generation, number, flags, values in rows:
             if generation < before:
-                raise Wrong(f"{job.name}: a block of generation {generation} behind one of {before}")
+                raise InvariantViolated(f"{job.name}: a block of generation {generation} after one of {before}")
             if generation != before:
                 before, last = generation, 0
-                wanted = Reference(self.story, self.sent.get(generation, {})).rows(job)
+                wanted = Reference(self.scenario, self.sent.get(generation, {})).rows(job)
             if number != last + 1:
-                raise Wrong(f"{job.name}: block {number} behind {last} in generation {generation}")
+                raise InvariantViolated(f"{job.name}: block {number} after {last} in generation {generation}")
             last = number
             if wanted.get(number) != values:
-                raise Wrong(f"{job.name}: block {number} of generation {generation} is {values}, not {wanted.get(number)}")
+                raise InvariantViolated(f"{job.name}: block {number} of generation {generation} is {values}, not {wanted.get(number)}")
             if job.HEAD and bool(flags & 0x40) != (number == 1):
-                raise Wrong(f"{job.name}: block {number} of generation {generation} has the flags {flags:#x}")
+                raise InvariantViolated(f"{job.name}: block {number} of generation {generation} has the flags {flags:#x}")
             if job.HEAD and flags & 0x80:
-                raise Wrong(f"{job.name}: block {number} of generation {generation} is corrupted")
+                raise InvariantViolated(f"{job.name}: block {number} of generation {generation} is corrupted")
 
-    def picture(self) -> str:
-        """Return the states of all parts."""
+    def state_text(self) -> str:
+        """Return the states of all jobs, one line each, with their pipes."""
         lines = []
-        for number, job in self.story.network.jobs.items():
+        for number, job in self.scenario.network.jobs.items():
             supervisor = self.client.supervisor
             incarnation, node = supervisor.newest(number)
-            lines.append(f"  {job.name}: {supervisor.state(number).name}, life {incarnation} on {node}")
-            for life in self.lives:
-                if life.job == number and life.state == "runs":
-                    endpoint = life.endpoint
+            lines.append(f"  {job.name}: {supervisor.state(number).name}, incarnation {incarnation} on {node}")
+            for process in self.processes:
+                if process.job == number and process.state == "runs":
+                    endpoint = process.endpoint
                     aligner = endpoint.inputs.aligner
                     at = f"next {aligner.next} of {aligner.generation}, beginning {aligner.beginning}" if aligner else ""
-                    lines.append(f"    {life} {endpoint.ending.stage.name}, done {endpoint.rule.done}, {at}")
+                    lines.append(f"    {process} {endpoint.ending.stage.name}, done {endpoint.rule.done}, {at}")
                     for pipe in endpoint.inputs.counts() if aligner else []:
                         if pipe not in endpoint.inputs.optional:
                             r = aligner.receiver(pipe)
                             lines.append(
-                                f"      in {pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                                f"      in {pipe}: incarnation {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                                 f" waiting {aligner.waiting(pipe)}"
                             )
-                    for one in endpoint.inputs.optional.values():
-                        r = one.receiver
+                    for optional in endpoint.inputs.optional.values():
+                        r = optional.receiver
                         lines.append(
-                            f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                            f"      in? {optional.spec.pipe}: incarnation {r.incarnation} gen {r.generation} mark {r.mark}"
+                            f" high {r.high} last {r.last}"
                         )
                     for out in endpoint.outputs:
                         lines.append(
@@ -952,12 +972,12 @@ class Cluster:
         return "\n".join(lines)
 
 
-class _Told(Observer):
+class _FailoverRecorder(Observer):
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     def failover(self, text: str) -> None:
-        self._cluster.tell(text)
+        self._cluster.record(text)
 
 
 def difference(got: list[Any], wanted: list[Any]) -> str:
@@ -982,4 +1002,4 @@ def run_seed(seed: int, *, faults: bool = True, folder: Path | None = None) -> t
     return cluster, None
 
 
-__all__ = ["Cluster", "Source", "Wrong", "run_seed"]
+__all__ = ["Cluster", "InvariantViolated", "Source", "run_seed"]

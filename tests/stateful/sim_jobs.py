@@ -43,21 +43,21 @@ class DummyPipe(PicklePipe):
 
 
 class SimJob(PythonJob):
-    """The base of all jobs here: a hook into the simulation, which acts in the middle of `run`."""
+    """Base of all jobs here; lets the simulation interrupt `run`."""
 
-    _fission_life: Any = None
+    _fission_sim_process: Any = None
 
-    def looks(self, values: Any) -> None:
-        """Show the values of the ASYNC inputs to the simulation."""
+    def show_async_values(self, values: Any) -> None:
+        """Let the simulation check the values of the ASYNC inputs."""
         for value, pipe in zip(values, self.inputs, strict=True):
             if pipe.ASYNC:
-                self._fission_life.sees(pipe, value)
+                self._fission_sim_process.check_async_value(pipe, value)
 
 
 class Source(SimJob):
     """Numbers from a counter.
 
-    With CHECKPOINT a new incarnation continues to count, without one it starts over.
+    With CHECKPOINT a new incarnation continues the count, without it a new one starts over.
     """
 
     def __init__(self, blocks: int, checkpoint: int | None, outputs: list[Any]) -> None:
@@ -67,11 +67,11 @@ class Source(SimJob):
         self.count = 0
 
     def run(self) -> Any:
-        self._fission_life.interrupt()
+        self._fission_sim_process.interrupt()
         self.count += 1
         if self.count >= self.blocks:
             self.finish()
-        return spread(source_value(self.id, self.count, 0 if self.CHECKPOINT else self._fission_life.incarnation), len(self.outputs))
+        return spread(source_value(self.id, self.count, 0 if self.CHECKPOINT else self._fission_sim_process.incarnation), len(self.outputs))
 
 
 class Gauge(SimJob):
@@ -83,8 +83,8 @@ class Gauge(SimJob):
 
     def run(self) -> Iterator[Any]:
         for count in range(1, self.blocks + 1):
-            self._fission_life.interrupt()
-            yield spread(source_value(self.id, count, self._fission_life.incarnation), len(self.outputs))
+            self._fission_sim_process.interrupt()
+            yield spread(source_value(self.id, count, self._fission_sim_process.incarnation), len(self.outputs))
 
 
 class Connector(SimJob):
@@ -100,8 +100,8 @@ class Connector(SimJob):
         self.state = self.count = 0
 
     def run(self, *values: Any) -> Any:
-        self._fission_life.interrupt()
-        self.looks(values)
+        self._fission_sim_process.interrupt()
+        self.show_async_values(values)
         needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
         self.count += 1
         self.state = mix(self.state, needed) if self.stateful else 0
@@ -121,8 +121,8 @@ class FileSink(FileSinkJob, SimJob):
         self.MAX_QUEUE = max_queue  # type: ignore[misc]
 
     def run(self, *values: Any) -> None:
-        life = self._fission_life
-        self.looks(values)
+        process = self._fission_sim_process
+        self.show_async_values(values)
         needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
         flags = 0
         if self.HEAD:
@@ -131,9 +131,9 @@ class FileSink(FileSinkJob, SimJob):
                     flags |= int(head or 0)
         row = pickle.dumps((self.generation, self.block_number, flags, needed))
         for part in (row[:7], row[7:]):
-            life.interrupt()
+            process.interrupt()
             self.append(part)
-        life.interrupt()
+        process.interrupt()
 
 
 def rows_in(folder: Path) -> list[Any]:
@@ -166,8 +166,8 @@ class Watcher(LocalJob, SimJob):
     """Observes through ASYNC pipes."""
 
     def run(self, *values: Any) -> None:
-        self.looks(values)
-        self._fission_life.interrupt()
+        self.show_async_values(values)
+        self._fission_sim_process.interrupt()
 
 
 def source_value(job: int, count: int, incarnation: int) -> int:
@@ -175,8 +175,8 @@ def source_value(job: int, count: int, incarnation: int) -> int:
     return mix("source", job, count, incarnation)
 
 
-class ResumedNetwork:
-    """A random network and everything that is drawn for it.
+class Scenario:
+    """A random network and its random parameters.
 
     Attributes:
         exact: whether all sources resume, so that a sink's file must equal the file of a run
@@ -249,7 +249,7 @@ class ResumedNetwork:
                 ins[taker].insert(rng.randint(0, len(ins[taker])), pipe)
         rare = None
         if rng.random() < 0.3:
-            # a source that falls silent: its last value must stay
+            # a source that ends early: its last value must remain available
             rare = OptionalPicklePipe(self._next())
             ins[rng.choice([index for index, (kind, _, _) in enumerate(shape) if kind != "source"])].append(rare)
         unlucky = rng.random() < 0.1  # sources of different lengths: joins end with the shortest
@@ -299,15 +299,15 @@ class ResumedNetwork:
 class Reference:
     """The expected content of the sinks: the jobs' arithmetic on the values of the sources.
 
-    ``sent`` has these values, by pipe, then by number.
+    ``sent`` has the values of the sources, by pipe, then by number.
     """
 
-    def __init__(self, story: ResumedNetwork, sent: dict[int, dict[int, int]]) -> None:
-        self._story, self._sent = story, sent
+    def __init__(self, scenario: Scenario, sent: dict[int, dict[int, int]]) -> None:
+        self._scenario, self._sent = scenario, sent
         self._columns = lru_cache(maxsize=None)(self._make)
 
     def column(self, pipe: Any) -> dict[int, int]:
-        """Return the pipe's blocks by number, as far as they can be known."""
+        """Return the pipe's blocks by number, as far as they follow from the values sent."""
         return self._columns(pipe)
 
     def rows(self, job: Any) -> dict[int, list[Any]]:
@@ -327,7 +327,7 @@ class Reference:
         return found
 
     def _make(self, pipe: Any) -> dict[int, int]:
-        job = self._story.producers[pipe]
+        job = self._scenario.producers[pipe]
         if not isinstance(job, Connector):
             return self._sent.get(pipe.id, {})
         column, state, index = {}, 0, job.outputs.index(pipe)
@@ -340,10 +340,10 @@ class Reference:
         return column
 
 
-def faultless(story: ResumedNetwork) -> dict[int, dict[int, int]]:
+def faultless(scenario: Scenario) -> dict[int, dict[int, int]]:
     """Return the values that resumable sources send, by pipe."""
     sent: dict[int, dict[int, int]] = {}
-    for job in story.network.jobs.values():
+    for job in scenario.network.jobs.values():
         if isinstance(job, Source):
             for index, pipe in enumerate(job.outputs):
                 values = [spread(source_value(job.id, count, 0), len(job.outputs)) for count in range(1, job.blocks + 1)]

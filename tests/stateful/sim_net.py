@@ -1,4 +1,4 @@
-"""Time and transport of the simulated cluster: ordered events, and wires that delay and lose."""
+"""Time and transport of the simulated cluster: ordered events, wires with delays and losses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Wire:
 
     def __init__(self, net: Net, sender: Any, address: str) -> None:
         self._net, self.sender, self.address = net, sender, address
-        self.under_way: deque[Any] = deque()
+        self.in_transit: deque[Any] = deque()
         self._last = 0.0
         self.dead = False
         self.held = False
@@ -59,38 +59,38 @@ class Wire:
         if self.dead:
             return
         net = self._net
-        self.under_way.append(message)
+        self.in_transit.append(message)
         self._last = max(self._last, net.time.now + net.delay())
         net.time.at(self._last, self.arrive)
 
     def arrive(self) -> None:
         """Deliver the oldest message, if a receiver is there."""
-        if not self.under_way or self.dead:
+        if not self.in_transit or self.dead:
             return
         receiver = self._net.receivers.get(self.address)
         if self.address in self._net.gone:
             self.dead = True
-            self.under_way.clear()
-        elif receiver is None or self._net.parted(self.sender, receiver):
-            self.held = True  # until it listens, or the cut is over
+            self.in_transit.clear()
+        elif receiver is None or self._net.is_cut_between(self.sender, receiver):
+            self.held = True  # until the receiver listens, or the cut is over
         else:
-            receiver.take(self.address, self.under_way.popleft())
+            receiver.take(self.address, self.in_transit.popleft())
 
     def resume(self) -> None:
         """Deliver the messages that were held."""
         if self.held:
             self.held = False
-            for _ in range(len(self.under_way)):
+            for _ in range(len(self.in_transit)):
                 self._net.time.after(0, self.arrive)
 
     def lose(self, rng: random.Random) -> None:
         """Lose messages: the sender is dead, or a cut has lasted too long.
 
-        Some messages under way still arrive, unless they had not left.
+        Some messages in transit still arrive, unless the sender still held them.
         """
-        keep = 0 if self.held else rng.randint(0, len(self.under_way))
-        while len(self.under_way) > keep:
-            self.under_way.pop()
+        keep = 0 if self.held else rng.randint(0, len(self.in_transit))
+        while len(self.in_transit) > keep:
+            self.in_transit.pop()
         if not keep:
             self.dead = True
         self.send = lambda message: None  # type: ignore[method-assign]
@@ -120,9 +120,9 @@ class Net:
             self.wires[key] = Wire(self, sender, address)
         return self.wires[key]
 
-    def parted(self, one: Any, other: Any) -> bool:
+    def is_cut_between(self, sender: Any, receiver: Any) -> bool:
         """Return whether a cut is between the two."""
-        return one.node != other.node and (one.node in self.cut or other.node in self.cut)
+        return sender.node != receiver.node and (sender.node in self.cut or receiver.node in self.cut)
 
     def listen(self, address: str, receiver: Any) -> None:
         """Register a receiver at an address."""
@@ -153,17 +153,17 @@ class Net:
 class SimLinks:
     """`fission.ports.Links` of one incarnation."""
 
-    def __init__(self, wiring: Any, net: Net, life: Any) -> None:
-        self.wiring, self._net, self.life = wiring, net, life
+    def __init__(self, wiring: Any, net: Net, process: Any) -> None:
+        self.wiring, self._net, self.process = wiring, net, process
         self._out, self._back = dict(wiring.outputs), dict(wiring.inputs)
         self.box: deque[list[Any]] = deque()
         self.woken = False
 
     def send(self, pipe: int, frames: Sequence[Any]) -> None:
         message = [bytes(frame) for frame in frames]
-        self.life.sends(pipe, message)
-        self._net.wire(self.life, self._out[pipe]).send(message)
-        self.life.interrupt(inside=True)
+        self.process.record_sent(pipe, message)
+        self._net.wire(self.process, self._out[pipe]).send(message)
+        self.process.interrupt(inside=True)
 
     def receive(self, *, wait: bool = True) -> list[Any] | None:
         if self.box:
@@ -173,13 +173,13 @@ class SimLinks:
 
     def wake(self) -> None:
         self.woken = True
-        self.life.go_on()
+        self.process.schedule_step()
 
     def answer(self, pipe: int, frame: Any) -> None:
-        self._net.wire(self.life, self._back[pipe]).send([bytes(frame)])
+        self._net.wire(self.process, self._back[pipe]).send([bytes(frame)])
 
     def tell(self, frame: Any) -> None:
-        self._net.wire(self.life, self.wiring.client).send([bytes(frame)])
+        self._net.wire(self.process, self.wiring.client).send([bytes(frame)])
 
     def control(self, timeout: float | None) -> list[Any] | None:
         raise AssertionError("there is no control thread")
@@ -193,9 +193,9 @@ class SimLinks:
 
     def redirect(self, pipe: int, address: str) -> None:
         side = self._out if pipe in self._out else self._back
-        old = self._net.wire(self.life, side[pipe])
+        old = self._net.wire(self.process, side[pipe])
         if side[pipe] != address:
-            old.under_way.clear()  # the socket is closed at once
+            old.in_transit.clear()  # the socket is closed at once
         side[pipe] = address
 
     def close(self, linger: float) -> None:

@@ -1,4 +1,4 @@
-"""Seeds of the simulated cluster, which must notice rules that are broken on purpose."""
+"""Seeds of the simulated cluster: all pass, and rules that are broken on purpose make some fail."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.stateful.cluster_sim import main, outcome
 from tests.stateful.sim_broken import BROKEN
 
 CHUNK = 25
-#: Seeds that are searched for one that a broken rule makes fail.
-LOOKED_AT = 400
-#: Seeds for a rule that one in several hundred shows; the range begins near one that does.
+#: Number of seeds among which a broken rule must make one fail.
+SEARCHED_SEEDS = 400
+#: Seeds for a rule that only one seed in several hundred shows; the range begins near such a seed.
 RARE = {"no-waiting-for-values": range(450, 1250)}
 
 
@@ -35,21 +35,21 @@ def test_without_faults_everything_ends() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # it shows in one of 200 seeds
+@pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # only one seed in 200 shows it
 def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
-    # a seed that fails with intact rules, too, says nothing about this rule
-    assert any(outcome(seed, broken=broken) and not outcome(seed) for seed in RARE.get(broken, range(LOOKED_AT)))
+    # a seed that also fails with intact rules proves nothing about this rule
+    assert any(outcome(seed, broken=broken) and not outcome(seed) for seed in RARE.get(broken, range(SEARCHED_SEEDS)))
 
 
 def test_a_failing_seed_prints_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
-    seed = next(seed for seed in range(LOOKED_AT) if outcome(seed, broken="newest-snapshot"))
+    seed = next(seed for seed in range(SEARCHED_SEEDS) if outcome(seed, broken="newest-snapshot"))
     assert main(["--first", str(seed), "--seeds", "1", "--broken", "newest-snapshot"]) == 1
-    told = capsys.readouterr().out
-    assert f"again: python -m tests.stateful.cluster_sim --first {seed} --seeds 1 --broken newest-snapshot" in told
-    assert "what happened:" in told
-    assert "FAULT" in told
+    printed = capsys.readouterr().out
+    assert f"again: python -m tests.stateful.cluster_sim --first {seed} --seeds 1 --broken newest-snapshot" in printed
+    assert "what happened:" in printed
+    assert "FAULT" in printed
 
 
-def test_the_same_seed_is_the_same_story() -> None:
-    one, other = (outcome(7, broken="no-mark") or "nothing" for _ in range(2))
-    assert one == other
+def test_the_same_seed_has_the_same_history() -> None:
+    first, second = (outcome(7, broken="no-mark") or "nothing" for _ in range(2))
+    assert first == second

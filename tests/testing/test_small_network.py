@@ -141,19 +141,19 @@ def bad(what: str) -> tuple[list[Any], Any]:
     add = jobs.Add(inputs=[PicklePipe(1)], outputs=[PicklePipe(2), PicklePipe(3)])
     return {
         "none of the jobs has a pipe 9; there are 1, 2, 3": ([add], {9: []}),
-        "nobody feeds PicklePipe 1": ([add], None),
+        "no job feeds PicklePipe 1": ([add], None),
         "gives PicklePipe 2 of Add 1 and not PicklePipe 3": ([add, Sink(inputs=[PicklePipe(2)])], {1: [], 2: []}),
-        "is no InteractiveJob of these jobs": ([add], {add: ["x"]}),
-        "is no PythonJob and needs a process": ([jobs.Program(inputs=[PicklePipe(4)])], {4: [1]}),
+        "must be an InteractiveJob of these jobs": ([add], {add: ["x"]}),
+        "must be a PythonJob, but needs a process": ([jobs.Program(inputs=[PicklePipe(4)])], {4: [1]}),
     }[what]
 
 
 MESSAGES = [
     "none of the jobs has a pipe 9; there are 1, 2, 3",
-    "nobody feeds PicklePipe 1",
+    "no job feeds PicklePipe 1",
     "gives PicklePipe 2 of Add 1 and not PicklePipe 3",
-    "is no InteractiveJob of these jobs",
-    "is no PythonJob and needs a process",
+    "must be an InteractiveJob of these jobs",
+    "must be a PythonJob, but needs a process",
 ]
 
 

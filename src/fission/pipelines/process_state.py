@@ -10,7 +10,6 @@ import resource
 import signal
 import socket
 import sys
-from typing import Any
 
 #: Soft limits that are restored; a job that lowers a hard limit does so for good.
 LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
@@ -66,19 +65,3 @@ class ProcessState:
         sys.settrace(self._tracers[0])
         sys.setprofile(self._tracers[1])
         socket.setdefaulttimeout(None)
-
-
-def describe() -> dict[str, Any]:
-    """Return what a job finds, for tests and to find a difference between two jobs."""
-    return {
-        "folder": os.getcwd(),
-        "environment": dict(os.environ),
-        "handlers": {int(number): str(signal.getsignal(number)) for number in signal.valid_signals()},
-        "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
-        "timers": [signal.getitimer(timer)[0] > 0 for timer in TIMERS],
-        "limits": [resource.getrlimit(limit)[0] for limit in LIMITS],
-        "path": list(sys.path),
-        "arguments": list(sys.argv),
-        "recursion": sys.getrecursionlimit(),
-        "timeout": socket.getdefaulttimeout(),
-    }

@@ -7,7 +7,7 @@ Rules
     Only `LivenessTick` judges silence: a node is lost at the first tick with
     ``now > last pulse + misses * interval``. A shorter silence changes nothing, and a pulse that is
     handed in before that tick saves the node.
-    Pulses of an older incarnation are dropped and counted.
+    Pulses of an older incarnation are dropped.
 
 Late pulses
     One pulse does not bring a lost node back, because it may have waited in a buffer since before
@@ -88,7 +88,6 @@ __all__ = [
     "Lost",
     "NewIncarnation",
     "NodeEvent",
-    "NodeStatistics",
     "NodeStopped",
     "Pulse",
     "Return",
@@ -105,29 +104,6 @@ TQ_PULSES = 20
 HISTORY_EVENTS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStatistics:
-    """Statistics of one node.
-
-    Attributes:
-        state: what the client knows of the node.
-        incarnation: newest incarnation that sent anything; 0 before the first.
-        silence_s: seconds since its last pulse; None before the first.
-        tq: quality of the link, 0 to 255 (see the head of this file); 0 before the first pulse.
-        pulses: number of pulses that counted.
-        stale: number of dropped pulses and leaves of older incarnations.
-        losses: number of times that the node was lost.
-    """
-
-    state: LivenessState
-    incarnation: int
-    silence_s: float | None
-    tq: int
-    pulses: int
-    stale: int
-    losses: int
-
-
 @dataclass(slots=True)
 class _Node:
     state: LivenessState
@@ -139,9 +115,6 @@ class _Node:
     back_since: float | None = None  # time of the first pulse since it was lost; None in every other state
     counted: float | None = None  # time from which the next expected pulse is counted; None before the first
     heard: deque[bool] = field(default_factory=lambda: deque(maxlen=TQ_PULSES))
-    pulses: int = 0
-    stale: int = 0
-    losses: int = 0
     history: deque[str] = field(default_factory=lambda: deque(maxlen=HISTORY_EVENTS))
 
 
@@ -210,7 +183,6 @@ class Liveness:
             raise LocalProtocolError(f"incarnations are counted from 1; got {event}")
         self._pass_time(now)
         if self._is_stale(event, node):
-            node.stale += 1
             return []
         return self._left(event, node, now) if isinstance(event, Left) else self._pulse(event, node, now)
 
@@ -245,21 +217,6 @@ class Liveness:
             return 0
         heard = [*known.heard, *[False] * self._missing(known, now)][-TQ_PULSES:]
         return round(255 * sum(heard) / len(heard))
-
-    def statistics(self, now: float) -> dict[str, NodeStatistics]:
-        """Return the statistics by node name, in the order in which the nodes were expected."""
-        return {
-            name: NodeStatistics(
-                state=node.state,
-                incarnation=node.incarnation,
-                silence_s=now - node.last if node.pulses else None,
-                tq=self.tq(name, now),
-                pulses=node.pulses,
-                stale=node.stale,
-                losses=node.losses,
-            )
-            for name, node in self._nodes.items()
-        }
 
     # decisions
 
@@ -311,7 +268,6 @@ class Liveness:
         if state is LivenessState.LOST and (node.back_since is None or now > node.last + self._allowed):
             node.back_since = now
         self._count(node, now)
-        node.pulses += 1
         node.incarnation, node.last, node.silent_until, node.excuses = event.incarnation, now, now + self._allowed, 0
         if kind is Pulse and before is not LivenessState.EXPECTED:
             return []
@@ -324,7 +280,6 @@ class Liveness:
         up = Up(event.node, event.incarnation, True, began)
         if before is LivenessState.LOST:
             return [up]
-        node.losses += 1
         return [Lost(event.node, older, silence, began), up]
 
     def _count(self, node: _Node, now: float) -> None:
@@ -353,7 +308,6 @@ class Liveness:
         return self._lose(name, node, state, kind, now, reason)
 
     def _lose(self, name: str, node: _Node, state: LivenessState, kind: NodeEvent, now: float, reason: str) -> Lost:
-        node.losses += 1
         self._enter(node, state, kind, now)
         return Lost(name, node.incarnation, now - node.last, reason)
 

@@ -196,7 +196,7 @@ class _SmallNetwork:
                 raise DefinitionError(f"inputs: none of the jobs has a pipe {pipe!r}; there are {', '.join(map(str, sorted(known)))}")
         for number in lines:
             if not any(job._fission_id == number and isinstance(job, InteractiveJob) for job in jobs):
-                raise DefinitionError(f"inputs: job {number} is no InteractiveJob of these jobs; values are given by pipe")
+                raise DefinitionError(f"inputs: job {number} must be an InteractiveJob of these jobs, but is not; give values by pipe")
         kept = []
         for job in jobs:
             replaced = [pipe for pipe in job.outputs if pipe.id in fed]
@@ -208,7 +208,7 @@ class _SmallNetwork:
             if not replaced:
                 if not isinstance(job, PythonJob):
                     raise DefinitionError(
-                        f"{job._fission_name} is no PythonJob and needs a process: call it by emulate, or run the network by simulate"
+                        f"{job._fission_name} must be a PythonJob, but needs a process: call it by emulate, or run the network by simulate"
                     )
                 kept.append(job)
         made = [copy.deepcopy(job) for job in kept]
@@ -219,7 +219,7 @@ class _SmallNetwork:
             registry.number_jobs_after(max((job._fission_id for job in jobs), default=0))
             for number in sorted(consumed - produced):
                 if number not in fed and not pipes[number].ASYNC:
-                    raise DefinitionError(f"nobody feeds {pipes[number]}: add the job that does, or give its values by inputs")
+                    raise DefinitionError(f"no job feeds {pipes[number]}: add the job that does, or give its values by inputs")
                 made.append(_Feeder(fed.get(number, ()), pipes[number]))
             for number in sorted(produced - consumed):
                 pipes[number].BLOCK_COUNT = 1  # block by block, however many its reader takes at once
@@ -311,7 +311,7 @@ class _SmallNetwork:
             self._torn_down(one)
         stuck = [one.job._fission_name for one in self._running.values() if not one.over]
         if blocks is None and stuck:
-            raise DefinitionError(f"the network stands still: {', '.join(stuck)} wait for each other")
+            raise DefinitionError(f"the network is stalled: {', '.join(stuck)} wait for each other")
         return self._ran(blocks)
 
     def _torn_down(self, one: _RunningJob) -> None:

@@ -229,11 +229,6 @@ class LocalEngine:
 
     # faults that tests and `simulate` inject into jobs and nodes
 
-    @property
-    def virtual_nodes(self) -> Mapping[NodeName, Node]:
-        """All virtual nodes, including lost ones."""
-        return self._nodes
-
     def kill_job(self, job: JobId) -> bool:
         """Kill every incarnation of a job as the system would; return whether there was any."""
         killed = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
