@@ -125,7 +125,7 @@ def test_a_node_that_returns_is_used_again(cluster: MakeSite) -> None:
     site.finish(client, chain_rows)
 
 
-@pytest.mark.parametrize("direction", ["out", "in"])
+@pytest.mark.parametrize("direction", ["out", pytest.param("in", marks=[pytest.mark.slow, pytest.mark.soak])])
 def test_a_line_that_carries_only_one_direction(cluster: MakeSite, direction: str) -> None:
     """A node whose pulses do not arrive is lost; so is a node that receives nothing, although its pulses arrive."""
     site = cluster(2)

@@ -216,7 +216,7 @@ def test_standard_input_is_the_console_if_there_is_one(fission: CommandLine) -> 
     assert printed(done.stdout, "Show 2") == ["got first", "got second", "got no newline"]
 
 
-@pytest.mark.parametrize("kind", ["PicklePipe", "OptionalPicklePipe"])
+@pytest.mark.parametrize("kind", ["PicklePipe", pytest.param("OptionalPicklePipe", marks=[pytest.mark.slow, pytest.mark.soak])])
 def test_a_writer_that_is_faster_than_the_job_must_wait(fission: CommandLine, kind: str) -> None:
     """As `yes | fission net simulate`: neither the client nor the job collects lines that are not taken, and no line is lost."""
     jobs = """

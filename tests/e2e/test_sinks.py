@@ -92,6 +92,8 @@ def test_every_sink_continues_its_file(fission: CommandLine) -> None:
     assert not [text for kind, text in ran.console if kind == "warning" and "restarted with" in text], ran
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_every_sink_continues_its_file_with_another_client(fission: CommandLine) -> None:
     fission.project(project_of(LISTED, JOBS))
     folder = fission.root / "net/local"

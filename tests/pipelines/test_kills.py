@@ -111,6 +111,8 @@ def test_pipelines_that_a_router_accepted_while_it_was_alone_finish(cluster: Clu
     assert len(cluster.runs("save")) == 20
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_frozen_pipeliner_loses_its_lease_and_does_no_harm_later(cluster: Cluster, tmp_path: Path) -> None:
     _, _, pipeliner = cluster.all()
     with cluster.manager() as manager:
@@ -129,6 +131,8 @@ def test_a_frozen_pipeliner_loses_its_lease_and_does_no_harm_later(cluster: Clus
     assert len(cluster.runs("begin", "Wait")) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_frozen_broker_is_judged_dead_and_comes_back(cluster: Cluster, tmp_path: Path) -> None:
     _, broker, _ = cluster.all()
     with cluster.manager() as manager:

@@ -106,10 +106,14 @@ def test_slow_tests_are_run_when_asked_for(fission: CommandLine, project: Path) 
     assert (project / "slow.txt").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_one_of_them(fission: CommandLine, project: Path) -> None:
     assert "1 passed" in fission.run("net", "test", "net/tests/test_net.py::test_network", "-q", exit_code=0).stdout
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_plain_pytest_finds_the_project_too(fission: CommandLine, project: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "fission.testing.pytest_plugin", "net/tests", "-q", "-k", "config or network"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=30, check=False)
