@@ -148,7 +148,7 @@ def read_only(root: Path) -> str:
 def in_the_way(root: Path) -> str:
     """A file of another user is where the network's folder must be."""
     (root / "net").touch()
-    return "cannot be made"
+    return "cannot be created"
 
 
 def root_free(root: Path) -> int:

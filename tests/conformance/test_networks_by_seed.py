@@ -94,10 +94,11 @@ def stalls(seed: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("broken", [deaf_programs, no_pressure, released_as_read])
-def test_a_broken_rule_makes_a_seed_stall(broken: Callable[[], AbstractContextManager[Any]]) -> None:
+# The seeds from which on each rule is broken: programs get their blocks in batches, and few networks need their answer to a producer.
+@pytest.mark.parametrize(("broken", "first"), [(deaf_programs, 110), (no_pressure, 0), (released_as_read, 0)])
+def test_a_broken_rule_makes_a_seed_stall(broken: Callable[[], AbstractContextManager[Any]], first: int) -> None:
     with broken():
-        assert any(stalls(seed) for seed in range(40))
+        assert any(stalls(seed) for seed in range(first, first + 60))
 
 
 def lumps() -> Plan:

@@ -57,7 +57,7 @@ def test_a_broker_is_cut_off_for_good(tmp_path: Path) -> None:
                 sender.wait()
             assert output.split() == ["accepted", "100", "0"], cluster.logs()
             router = cluster.daemons[0].said
-            assert "is gone: silent for 5 s" in router, router
+            assert " is lost: silent for 5 s" in router, router
             assert len({one["job"] for one in cluster.runs("save")}) == 400
             ips = {json.loads(line)["host"]["network"]["cluster ip"] for line in _monitoring(tmp_path)}
             assert ips == {hosts.address(1), hosts.address(2)}

@@ -72,7 +72,7 @@ class BrokerRegistry:
         self.brokers[message.broker] = BrokerView(now, workers, processes)
         if self._first_seen is None:
             self._first_seen = now
-        return self._gone(message.broker, "it has ended", now) if message.leave else []
+        return self._gone(message.broker, "has left", now) if message.leave else []
 
     def explained(self, process: str, now: float) -> None:
         """Note that a Broker has reported why this process died."""
@@ -103,7 +103,7 @@ class BrokerRegistry:
         released: list[TaskEnd] = []
         for name, broker in list(self.brokers.items()):
             if now - broker.seen > SILENCE_S:
-                released += self._gone(name, f"silent for {SILENCE_S:g} s", now)
+                released += self._gone(name, f"is lost: silent for {SILENCE_S:g} s", now)
         for process, since in list(self._held_since.items()):
             if now - since > REPORT_S:
                 released += self.release(process)
@@ -116,9 +116,9 @@ class BrokerRegistry:
         """
         return self._first_seen is not None and now - self._first_seen > UNKNOWN_S
 
-    def _gone(self, name: str, why: str, now: float) -> list[TaskEnd]:
+    def _gone(self, name: str, what: str, now: float) -> list[TaskEnd]:
         broker = self.brokers.pop(name)
-        self._log.info("Broker %s has left: %s", name, why)
+        self._log.info("Broker %s %s", name, what)
         processes = broker.processes | self._cluster.processes_of(name)  # it may have died before it reported the newest
         self._cluster.lost(processes)
         released = []

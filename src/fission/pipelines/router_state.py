@@ -112,7 +112,7 @@ class RouterState:
         for end in message.ended:
             self._end(name, end, wall)
         if message.leave:
-            self._void(name, "it has ended")
+            self._void(name, "has left")
             answer(Farewell(number))
 
     def _task(self, holder: str, run: RunJob, now: float) -> Task | None:
@@ -180,9 +180,9 @@ class RouterState:
         self._close(active, CANCELLED, wall)
         return running
 
-    def _void(self, name: str, why: str) -> None:
+    def _void(self, name: str, what: str) -> None:
         session = self.sessions.pop(name)
-        self._log.info("Pipeliner %s has left: %s; %d pipelines are reassigned", name, why, len(session.holds))
+        self._log.info("Pipeliner %s %s; %d pipelines are reassigned", name, what, len(session.holds))
         for pipeline in session.holds:
             active = self.active[pipeline]
             active.holder = ""
@@ -346,9 +346,9 @@ class RouterState:
             self.registry.forgive(frozen)
         for name, session in list(self.sessions.items()):
             if session.parked is None and now - session.seen > SILENCE_S:
-                self._void(name, f"silent for {SILENCE_S:g} s")
+                self._void(name, f"is lost: silent for {SILENCE_S:g} s")
             elif session.parked is not None and now - session.parked_at > SILENCE_S + PULSE_S:
-                self._void(name, "it does not read its answers")
+                self._void(name, "is lost: it does not read its answers")
         self._released(self.registry.tick(now))
         if self.registry.complete(now) and not self.others:
             self._fail_unknown(now)
