@@ -51,7 +51,7 @@ def test_the_log_lines_and_the_clean_end_of_each_daemon(cluster: Cluster) -> Non
     assert broker.end(signal.SIGTERM) == 0
     assert router.end(signal.SIGINT) == 0
     assert "Traceback" not in cluster.logs()
-    assert "has ended" in router.said, "a daemon that ends in order says so"
+    assert "has left" in router.said, "a daemon that ends in order says so"
 
 
 def test_a_worker_that_raises_is_tried_again_and_then_reported(cluster: Cluster, tmp_path: Path) -> None:
