@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.hosts import Listener
+from tests.cluster.hosts import Host, Listener
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, DIAMOND, chain_rows, diamond_rows
 from tests.e2e.support import column
@@ -18,6 +18,10 @@ from tests.waiting import eventually
 MakeSite = Callable[..., Site]
 #: Rows of the sink's file before and after a fault; 2 ms each.
 STEADY = 60
+#: A node is lost after 0.5 s without pulses; so a break is short if less than this has passed from one pulse to the next.
+SHORT_S = 0.45
+#: Breaks that may last too long because the machine is busy.
+TRIES = 10
 
 
 # -- processes ----------------------------------------------------------------------------------------------------------
@@ -75,23 +79,35 @@ def test_a_node_that_freezes_and_continues_is_fenced(cluster: MakeSite) -> None:
 
 @pytest.mark.parametrize("end", ["switch", "host"])
 def test_a_short_break_is_not_a_failover(cluster: MakeSite, end: str) -> None:
-    """``ip link set ... down`` for 0.3 s, at the default PULSE_INTERVAL. Right after a pulse: the next three get lost, not four."""
+    """``ip link set ... down`` for 0.3 s, at the default PULSE_INTERVAL. Right after a pulse: the next three get lost, not four.
+
+    A busy machine may set the link up late. Then the break was no short one: it is repeated, and the node may have been lost.
+    """
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="PULSE_INTERVAL = 0.1")
     site.rows(STEADY)
-    for number in (1, 2):
-        host = site[number].host
-        with Listener(host) as listener:
-            heard = [listener.wait()]
-            host.interrupt(0.3, end)  # sees to it that nothing comes out
-            back = time.time()
-            while heard[-1] < back:
-                heard.append(listener.wait())
-        assert max(after - before for before, after in itertools.pairwise(heard)) > 0.3, "the client was without pulses"
+    too_long = []
+    for node in (site[1], site[2]):
+        while (silence := _break(node.host, end)) > SHORT_S:
+            too_long.append(node.name)
+            assert len(too_long) < TRIES, f"each break lasted longer than {SHORT_S} s, the last one {silence:.2f} s"
+            site.more_rows(STEADY)
+        assert silence > 0.3, "the client was without pulses"
         site.more_rows(STEADY)
     site.finish(client, chain_rows)
-    assert site.lost_nodes() == []
-    assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())
+    assert set(site.lost_nodes()) <= set(too_long)
+    assert too_long or all(incarnation == 1 for incarnation, _ in site.incarnations().values())
+
+
+def _break(host: Host, end: str) -> float:
+    """Pull the cable of a host for 0.3 s right after a pulse; return the longest time between two pulses."""
+    with Listener(host) as listener:
+        heard = [listener.wait()]
+        host.interrupt(0.3, end)  # sees to it that nothing comes out
+        back = time.time()
+        while heard[-1] < back:
+            heard.append(listener.wait())
+    return max(after - before for before, after in itertools.pairwise(heard))
 
 
 def test_a_cut_cable(cluster: MakeSite) -> None:
