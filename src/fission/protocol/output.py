@@ -2,7 +2,8 @@
 
 When blocks follow each other within `HOLD_S`, the link counts as busy: they are held back and sent
 in one message. A block that comes after a longer pause is sent at once. If the job falls silent,
-`Output.tick` sends what is held within `HELD_AT_MOST_S`; a job that is about to wait calls `flush`.
+`Output.tick` sends what is held within `HELD_AT_MOST_S`, or within `HELD_BEHIND_S` if the consumer
+lags; a job that is about to wait calls `flush`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fission.protocol.pacing import (
     COALESCE_BYTES,
     COALESCE_SHARE,
     HELD_AT_MOST_S,
+    HELD_BEHIND_S,
     HOLD_S,
 )
 from fission.protocol.replay_buffer import ReplayBuffer
@@ -135,10 +137,12 @@ class Output(ReplayBuffer):
     def tick(self, now: float) -> float:
         """Send blocks that were held too long; return the time of the next call, or infinity."""
         held, self._held = self._held, False
+        self._judge()  # the consumer may have caught up
+        limit = HELD_BEHIND_S if self.behind else HELD_AT_MOST_S
         if not self.pending:
             # the job itself has sent the held blocks, so it is busy: one more call is cheaper than a wake-up
-            return now + HELD_AT_MOST_S if held else float("inf")
-        due = self._held_since + HELD_AT_MOST_S
+            return now + limit if held else float("inf")
+        due = self._held_since + limit
         if now >= due:
             self.flush()
             return float("inf")
@@ -147,7 +151,7 @@ class Output(ReplayBuffer):
     def _hold(self, now: float) -> float:
         self._held_since = now
         self._held = True
-        return now + HELD_AT_MOST_S
+        return now + (HELD_BEHIND_S if self.behind else HELD_AT_MOST_S)
 
     def flush(self) -> None:
         """Number and send the pending blocks."""
@@ -176,6 +180,11 @@ class Output(ReplayBuffer):
         window = self.window
         window.add(count, size, message)
         self._find_allowed()
+        self._judge()
+
+    def _judge(self) -> None:
+        """Find whether the consumer lags."""
+        window = self.window
         self.behind = window.next - 1 - window.released >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
 
     # blocks with large buffers

@@ -17,6 +17,10 @@ IDLE_S = 50e-6
 #: Longest time in seconds that a block is held while its job does something else. Arbitrary: below
 #: what a person or a scheduler notices.
 HELD_AT_MOST_S = 1e-3
+#: The same limit while the consumer lags: it has blocks enough, so that only the end of a burst is
+#: late, and a busy job wakes its control thread ten times less. Measured in a chain of 8 hops: half
+#: the CPU time of the control threads. Arbitrary: the pause that a listener does not hear.
+HELD_BEHIND_S = 10e-3
 #: A message is sent when it has this many blocks or bytes. Blocks: the point at which the gain per
 #: further small block falls below 1 %. Bytes: four blocks of 64 KiB in a message instead of one
 #: gain some percent between hosts.
