@@ -71,8 +71,7 @@ class Producer:
 
     def do(self, act: Callable[[], Any]) -> Any:
         """Let the endpoint do something and perform its effects."""
-        with self.shell.performing():
-            return act()
+        return self.shell.do(act)
 
     def open(self, generation: int = 0) -> None:
         self.do(lambda: self.machine.open(generation))
@@ -147,17 +146,17 @@ class Consumer:
         return self.shell.take()
 
     def release(self, done: int, generation: int, *, force: bool = False) -> bool:
-        with self.shell.performing():
-            return self.machine.release(done, generation, force=force)
+        return self.shell.do(lambda: self.machine.release(done, generation, force=force))
 
     def wire(self, pipe: int, address: str, incarnation: int) -> None:
-        with self.shell.performing() as endpoint:
-            endpoint.effects.append(Redirect(pipe, address))
+        def act() -> None:
+            self.shell.endpoint.effects.append(Redirect(pipe, address))
             self.machine.wire(pipe, incarnation)
 
+        self.shell.do(act)
+
     def close(self) -> None:
-        with self.shell.performing():
-            self.machine.close()
+        self.shell.do(self.machine.close)
 
     @property
     def finished(self) -> bool:

@@ -323,8 +323,7 @@ class NetworkConformance:
         network = Network(place, jobs)
         producer, middle = network.shells[1], network.shells[2]
         for shell in (producer, middle):
-            with shell.performing() as endpoint:
-                endpoint.start(0.0)
+            shell.do(lambda: shell.endpoint.start(0.0))  # noqa: B023
         producer.outputs[0].put(b"x")
         producer.flush()
         assert middle.receive()
@@ -378,8 +377,7 @@ class NetworkConformance:
         pipe = PicklePipe(1)
         network = Network(place, [Source([], [pipe]), Sink([pipe])])
         producer, consumer = network.shells[1], network.shells[2]
-        with producer.performing() as endpoint:
-            endpoint.start(0.0)
+        producer.do(lambda: producer.endpoint.start(0.0))
         assert consumer.receive()
         for _ in range(100):
             consumer.wake()

@@ -46,8 +46,7 @@ class Alone:
         self.shell = make_shell(self.job, bundle, MemoryLinks(wiring, self.net))
         self.shell.watcher = JobWatch(self.shell)
         self.output = self.shell.outputs[0]
-        with self.shell.performing() as endpoint:
-            endpoint.outputs[0].open()
+        self.shell.do(self.shell.endpoint.outputs[0].open)
 
     @property
     def watched(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -28,7 +27,7 @@ class Checkpointer:
         job: Any,
         decisions: Checkpointing,
         read: Callable[[int, int], bytes],
-        performing: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        do: Callable[[Callable[[], None]], None] = lambda act: act(),
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         """Prepare; `begin` restores.
@@ -37,14 +36,13 @@ class Checkpointer:
             job: job that the snapshots belong to.
             decisions: decides about the snapshots.
             read: function that returns the state of a stored snapshot, or raises SnapshotError.
-            performing: makes a context manager that holds the lock of the decisions, and performs
-                their effects at its end.
+            do: calls a function with the lock of the decisions held, and performs their effects.
             clock: function that returns the time in seconds.
         """
         self._job = job
         self._decisions = decisions
         self._read = read
-        self._performing = performing
+        self._do = do
         self._clock = clock
         self._uncovered = ""  # the reason why no compute block can follow: the state before it is missing
 
@@ -75,8 +73,7 @@ class Checkpointer:
         if state != AS_MADE:
             self._job.restore(pickle.loads(state))
         self._uncovered = restoration.uncovered
-        with self._performing():
-            self._decisions.begin(restoration, state, self._clock())
+        self._do(lambda: self._decisions.begin(restoration, state, self._clock()))
         return restoration.block + 1
 
     def check(self) -> None:
@@ -98,8 +95,7 @@ class Checkpointer:
             return self.begin(generation, first)
         self._uncovered = ""
         state = self._pickled()
-        with self._performing():
-            self._decisions.continue_in(generation, state, self._clock())
+        self._do(lambda: self._decisions.continue_in(generation, state, self._clock()))
         return first
 
     def after(self, block: int, *, pressed: bool = False) -> None:
@@ -107,8 +103,7 @@ class Checkpointer:
         # without the lock: only this thread takes snapshots, and another one can only make them less urgent
         if self._decisions.due(block, self._clock(), pressed=pressed):
             state = self._pickled()
-            with self._performing():
-                self._decisions.take(block, state)
+            self._do(lambda: self._decisions.take(block, state))
 
     def _pickled(self) -> bytes:
         state = self._job.snapshot()
@@ -139,4 +134,4 @@ def make_checkpointer(job: Any, shell: EndpointShell, bundle: JobBundle) -> Chec
     decisions = shell.endpoint.checkpoints
     if decisions is None:
         return None
-    return Checkpointer(job, decisions, shell.surroundings.snapshots(bundle, shell.say), shell.performing, shell.clock)
+    return Checkpointer(job, decisions, shell.surroundings.snapshots(bundle, shell.say), shell.do, shell.clock)

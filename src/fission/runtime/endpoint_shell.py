@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
@@ -49,6 +48,7 @@ from fission.runtime.specs import endpoint_spec, packed_group
 from fission.runtime.surroundings import PROCESS, Surroundings
 
 log = logging.getLogger("fission.runtime")
+Result = TypeVar("Result")
 
 
 def make_shell(
@@ -196,19 +196,22 @@ class EndpointShell:
 
     def start(self) -> None:
         """Open all links, start the control thread and send the hello: now the job runs."""
-        with self.performing() as endpoint:
-            endpoint.start(self.clock())
+        with self.lock:
+            self.endpoint.start(self.clock())
+            self.perform()
         self.control.start()
 
     def begin(self, first: int, first_output: int = 0) -> None:
         """Do as `Endpoint.begin`."""
-        with self.performing() as endpoint:
-            endpoint.begin(first, first_output)
+        with self.lock:
+            self.endpoint.begin(first, first_output)
+            self.perform()
 
     def switch(self, generation: int) -> None:
         """Do as `Endpoint.switch`."""
-        with self.performing() as endpoint:
-            endpoint.switch(generation)
+        with self.lock:
+            self.endpoint.switch(generation)
+            self.perform()
 
     def take(self) -> Batch | None:
         """Do as `Endpoint.take`."""
@@ -319,13 +322,15 @@ class EndpointShell:
 
     def answer_pressed(self, done: int) -> None:
         """Do as `Endpoint.answer_pressed`."""
-        with self.performing() as endpoint:
-            endpoint.answer_pressed(done)
+        with self.lock:
+            self.endpoint.answer_pressed(done)
+            self.perform()
 
     def report_progress(self, through: int, done: int) -> None:
         """Do as `Endpoint.report_progress`."""
-        with self.performing() as endpoint:
-            endpoint.report_progress(through, done)
+        with self.lock:
+            self.endpoint.report_progress(through, done)
+            self.perform()
 
     def remember(self, pipe: int, content: bytes, then: Callable[[], None]) -> None:
         """Any thread: do as `Endpoint.remember`.
@@ -336,19 +341,22 @@ class EndpointShell:
             then: called when the client retains it, without the lock, perhaps more than once.
         """
         self._when_retained[pipe] = then
-        with self.performing() as endpoint:
-            endpoint.remember(pipe, content)
+        with self.lock:
+            self.endpoint.remember(pipe, content)
+            self.perform()
         self._call_back()
 
     def end_outputs(self, *, more: bool = False) -> None:
         """Do as `Endpoint.end_outputs`."""
-        with self.performing() as endpoint:
-            endpoint.end_outputs(more=more)
+        with self.lock:
+            self.endpoint.end_outputs(more=more)
+            self.perform()
 
     def end(self, *, sends_ends: bool) -> None:
         """Do as `Endpoint.end`."""
-        with self.performing() as endpoint:
-            endpoint.end(sends_ends=sends_ends)
+        with self.lock:
+            self.endpoint.end(sends_ends=sends_ends)
+            self.perform()
 
     def finish(self, *, sends_ends: bool) -> None:
         """End the job and block until its end is over. See `Endpoint.end`."""
@@ -445,12 +453,16 @@ class EndpointShell:
             self.watcher.close()
         self._links.close(linger)
 
-    @contextmanager
-    def performing(self) -> Iterator[Endpoint]:
-        """Hold the lock for the body, then perform the effects. For what happens rarely."""
+    def do(self, act: Callable[[], Result]) -> Result:
+        """Call a function with the lock held, then perform the effects; return its result.
+
+        This is not a context manager: an exception of a signal handler between the entry and the body of
+        a generator's context would leave the lock held.
+        """
         with self.lock:
-            yield self.endpoint
+            result = act()
             self.perform()
+            return result
 
     # with the lock held
 
