@@ -8,7 +8,7 @@ from fission.protocol.endpoint_effects import SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.output import Output
-from fission.protocol.pacing import HELD_AT_MOST_S, HOLD_S
+from fission.protocol.pacing import BEHIND_BLOCKS, HELD_AT_MOST_S, HELD_BEHIND_S, HOLD_S
 from fission.protocol.window import SendWindow
 
 
@@ -51,6 +51,20 @@ def test_a_block_after_a_pause_is_sent_at_once_and_its_followers_are_held() -> N
     due = one.tick(10.0 + HOLD_S)
     assert one.tick(due) == float("inf")
     assert sqns(out(one)) == [range(2, 4)]
+
+
+def test_blocks_are_held_longer_while_the_consumer_lags() -> None:
+    """The control thread of a busy job is not woken for each message; a consumer that has caught up waits for nothing."""
+    one = output(2 * BEHIND_BLOCKS)
+    for number in range(BEHIND_BLOCKS):
+        one.add(b"%d" % number, 0, float(number))
+        out(one, float(number))
+    assert one.add(b"held", 0, 1e6) == 1e6 + HELD_BEHIND_S
+    assert out(one, 1e6) == []
+    assert one.tick(1e6 + HELD_AT_MOST_S) == 1e6 + HELD_BEHIND_S
+    one.on_release(Release(7, 1, 0, BEHIND_BLOCKS, BEHIND_BLOCKS))
+    assert one.tick(1e6 + HELD_AT_MOST_S) == float("inf")
+    assert sqns(out(one)) == [range(BEHIND_BLOCKS + 1, BEHIND_BLOCKS + 2)]
 
 
 def test_a_new_incarnation_of_the_consumer_gets_everything_that_is_kept() -> None:
