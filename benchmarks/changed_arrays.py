@@ -1,6 +1,6 @@
 """Arrays of 1 MB that a job changes (`x * 2.0`) and the sink adds up: at least as fast as ezmsg, and with `self.new_array` 1.5 times.
 
-`self.new_array(shape, dtype)` lets a job compute straight into shared memory. Where FISSION has none, its row says so.
+`self.new_array(shape, dtype)` lets a job compute straight into shared memory.
 
     python -m benchmarks.changed_arrays [--runs 2] [--seconds 2] [--json FILE]
 """
@@ -11,7 +11,6 @@ import sys
 
 from benchmarks.chain import COLUMNS, MB, against_peers, arguments, show
 from benchmarks.peers import here
-from fission.core.jobs import PythonJob
 
 
 def main() -> int:
@@ -23,10 +22,7 @@ def main() -> int:
     order = {"seconds": options.seconds, "size": MB, "kind": "float", "work": "double", "read": "sum"}
     rows = against_peers("x * 2.0", order, {"blocks_per_s": ">= 1.0 to ezmsg", "cpu_us": ""}, options.runs, peers)
     case, wanted = "x * 2.0 into new_array", ">= 1.5 to ezmsg, >= 3 to careful"
-    if hasattr(PythonJob, "new_array"):
-        rows += against_peers(case, order | {"in_place": True}, {"blocks_per_s": wanted, "cpu_us": ""}, options.runs, peers)
-    else:
-        rows.append({"case": case, "figure": "blocks_per_s", "fission": "no new_array", "wanted": wanted})
+    rows += against_peers(case, order | {"in_place": True}, {"blocks_per_s": wanted, "cpu_us": ""}, options.runs, peers)
     show(rows, COLUMNS, options)
     return 0
 

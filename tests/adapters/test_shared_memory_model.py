@@ -42,6 +42,15 @@ class Block:
     descriptor: Descriptor
     content: bytes
     waiting: set[int] = field(default_factory=set)  # readers that have not released it
+    lease: Any = None  # of an array's memory; its end releases the block
+
+
+@dataclass(eq=False)
+class Array:
+    """Memory of an array that the producer has filled and keeps."""
+
+    memory: Any
+    content: bytes
 
 
 @dataclass(eq=False)
@@ -61,6 +70,7 @@ class SharedMemory(RuleBasedStateMachine):
     views_kind: ClassVar[type[Views]] = Views
     blocks = Bundle("blocks")
     holds = Bundle("holds")
+    arrays = Bundle("arrays")
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,6 +80,7 @@ class SharedMemory(RuleBasedStateMachine):
         self.views: list[Views] = [self.views_kind(1) for _ in range(READERS)]
         self.known: list[Block] = []
         self.held: list[Held] = []
+        self.kept: list[Array] = []
         self.random = Random(0)
 
     @initialize(target=blocks)
@@ -88,6 +99,30 @@ class SharedMemory(RuleBasedStateMachine):
     @rule(target=blocks, pages=st.integers(1, 6), less=st.integers(0, 100), readers=st.sets(st.integers(0, READERS - 1), min_size=1))
     def put(self, pages: int, less: int, readers: set[int]) -> Any:
         return self.send(pages * ALIGNMENT - less, readers)
+
+    @rule(target=arrays, pages=st.integers(1, 6), less=st.integers(0, 100))
+    def allocate(self, pages: int, less: int) -> Any:
+        memory = self.arena.allocate(pages * ALIGNMENT - less)
+        if memory is None:
+            return multiple()
+        content = self.random.randbytes(memory.length)
+        memoryview(memory).cast("B")[: memory.length] = content  # type: ignore[arg-type]
+        self.kept.append(Array(memory, content))
+        return self.kept[-1]
+
+    @rule(target=blocks, array=arrays, readers=st.sets(st.integers(0, READERS - 1), min_size=1))
+    def lend(self, array: Array, readers: set[int]) -> Any:
+        if array.memory is None:
+            return multiple()
+        lease = self.arena.lend_memory(array.memory, readers)
+        assert lease is not None
+        self.known.append(Block(Descriptor.unpack(lease.pack(min(readers))), array.content, set(readers), lease))
+        return self.known[-1]
+
+    @rule(array=consumes(arrays))
+    def drop(self, array: Array) -> None:
+        array.memory = None
+        self.kept.remove(array)
 
     @rule(target=holds, block=blocks, reader=st.integers(0, READERS - 1), start=st.integers(0, 200))
     def take(self, block: Block, reader: int, start: int) -> Any:
@@ -110,8 +145,11 @@ class SharedMemory(RuleBasedStateMachine):
     @rule(block=blocks, reader=st.integers(0, READERS - 1))
     def release(self, block: Block, reader: int) -> None:
         if reader in block.waiting or not block.waiting:
-            self.arena.release(block.descriptor._replace(reader=reader))
             block.waiting.discard(reader)
+            if block.lease is None:
+                self.arena.release(block.descriptor._replace(reader=reader))
+            elif not block.waiting:
+                block.lease = None  # as when the last window has dropped it
 
     @rule(reader=st.integers(0, READERS - 1), notified=st.booleans())
     def new_incarnation(self, reader: int, notified: bool) -> None:
@@ -132,6 +170,11 @@ class SharedMemory(RuleBasedStateMachine):
                 assert held.view == held.content
 
     @invariant()
+    def what_the_producer_keeps_stays(self) -> None:
+        for array in self.kept:
+            assert memoryview(array.memory).cast("B")[: len(array.content)] == array.content
+
+    @invariant()
     def what_is_not_released_is_there(self) -> None:
         for block in self.known:
             if block.waiting:
@@ -146,13 +189,17 @@ class SharedMemory(RuleBasedStateMachine):
             self.everything_is_free_in_the_end()
         finally:
             self.held.clear()
+            self.kept.clear()
             self.arena.close()
 
     def everything_is_free_in_the_end(self) -> None:
         for held in self.held:
             if held.incarnation == self.incarnations[held.reader]:
                 held.view = None
+        for array in self.kept:
+            array.memory = None
         for block in self.known:
+            block.lease = None
             for reader in block.waiting:
                 self.arena.release(block.descriptor._replace(reader=reader))
         for reader in range(READERS):
@@ -169,9 +216,10 @@ def random_walk(random: Random, machine: type[SharedMemory] = SharedMemory, step
     """The same rules, drawn by a generator: much longer runs than hypothesis makes."""
     run = machine()
     holds: list[Held] = []
+    arrays: list[Array] = []
     try:
         for _ in range(steps):
-            choice, reader = random.randrange(100), random.randrange(READERS)
+            choice, reader = random.randrange(114), random.randrange(READERS)
             run.known = [block for block in run.known if block.waiting or random.random() < 0.9]
             if choice < 35:
                 run.send(random.randint(1, 3 * ALIGNMENT), set(random.sample(range(READERS), random.randint(1, READERS))))
@@ -184,12 +232,21 @@ def random_walk(random: Random, machine: type[SharedMemory] = SharedMemory, step
                 run.release(random.choice(run.known), reader)
             elif choice < 98:
                 run.new_incarnation(reader, random.random() < 0.7)
-            else:
+            elif choice < 100:
                 run.tell(reader)
+            elif choice < 104:
+                made = run.allocate(random.randint(1, 3), random.randrange(100))
+                arrays += [made] if isinstance(made, Array) else []
+            elif choice < 108 and arrays:
+                run.lend(random.choice(arrays), set(random.sample(range(READERS), random.randint(1, READERS))))
+            elif arrays:
+                run.drop(arrays.pop(random.randrange(len(arrays))))
             run.what_is_held_stays()
+            run.what_the_producer_keeps_stays()
             run.what_is_not_released_is_there()
     finally:
         holds.clear()
+        arrays.clear()
         run.teardown()
 
 
@@ -235,6 +292,34 @@ class TrustsOnlyKnownIncarnations(Arena):
         )
 
 
+class FreesWhatItLends(Arena):
+    """Uses an array's memory again as soon as the producer has dropped it, although readers wait for it."""
+
+    def lend_memory(self, memory: Any, readers: Any) -> Any:
+        lease = super().lend_memory(memory, readers)
+        assert lease is not None
+        return ForgetfulLease(lease.pack(min(readers)))
+
+
+class ForgetfulLease:
+    """A lease without its memory."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def pack(self, reader: int) -> bytes:
+        return Descriptor.unpack(self._packed).pack(reader)
+
+
+class FreesWhatIsReleased(Arena):
+    """Uses an array's memory again as soon as its readers have released it, though the producer keeps it."""
+
+    def lend_memory(self, memory: Any, readers: Any) -> Any:
+        lease = super().lend_memory(memory, readers)
+        self._returned.append((memory.descriptor.stamp, -1))
+        return lease
+
+
 class CountsTheDead(Arena):
     """Never forgets what an incarnation that is over has held."""
 
@@ -252,7 +337,10 @@ class SharesMarks(Views):
         return super().get(descriptor)
 
 
-@pytest.mark.parametrize("kind", [IgnoresMarks, IgnoresReleases, OneReleaseIsEnough, TrustsOnlyKnownIncarnations, CountsTheDead])
+@pytest.mark.parametrize(
+    "kind",
+    [IgnoresMarks, IgnoresReleases, OneReleaseIsEnough, TrustsOnlyKnownIncarnations, CountsTheDead, FreesWhatItLends, FreesWhatIsReleased],
+)
 def test_broken_arenas_are_caught(kind: type[Arena]) -> None:
     class Broken(SharedMemory):
         arena_kind = kind

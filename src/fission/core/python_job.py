@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
+    import numpy
+
     from fission.core.base_pipe import BasePipe
 
     class LineSource(Protocol):
@@ -120,6 +122,54 @@ class PythonJob(BaseJob):
         if self.HEAD and isinstance(self.head, Head):  # a number gets the bit when it is sent
             self.head[FINISHED] = True
 
+    def new_array(self, shape: int | Sequence[int], dtype: Any = float) -> numpy.ndarray[Any, Any]:
+        """Return a numpy array to compute a result in, which is sent without being copied.
+
+        Like `numpy.empty`, the array is uninitialised. Use it as ``out`` of the last operation::
+
+            out = self.new_array(x.shape, x.dtype)
+            numpy.multiply(x, 2.0, out=out)
+            return out
+
+        The array is in memory that consumers on this machine share. It is recognised when it is
+        returned on a `PicklePipe`, alone or inside other values, also reshaped, on one output or
+        several. It is copied if there is no shared memory, if that is full, if a consumer is on
+        another machine, if the array has less than 64 KiB, or if another thread than the job's own
+        has requested it.
+
+        *Returning gives the array away.* From then on it is read-only, copied or not: writing to it
+        raises ValueError. The job may keep reading it, and return it again. A part of it, or a
+        transposed array, is copied like any array, and the array stays writeable.
+
+        The array is also copied if other arrays on its memory exist when it is returned, such as a
+        slice in a variable of a generator. FISSION sees only numpy arrays: after the return, do not
+        write through a memoryview, a tensor, an array of a subclass or a pointer that was made from
+        the array earlier.
+
+        Memory that is never returned is freed with the array.
+
+        Args:
+            shape: number of elements in each dimension, or one int.
+            dtype: type of the elements, as for `numpy.empty`. Arrays of Python objects, dates and
+                time spans are ordinary arrays, which are copied and stay writeable.
+
+        Raises:
+            DefinitionError: numpy is not installed.
+            TypeError: `shape` or `dtype` is invalid.
+            ValueError: `shape` has a negative number, or is too large.
+        """
+        from fission.core import new_arrays
+
+        host = self.__dict__.get("_fission_host")
+        try:
+            return new_arrays.make(shape, dtype, _no_memory if host is None else host.new_memory)
+        except ModuleNotFoundError as why:
+            if why.name != "numpy":
+                raise
+            raise DefinitionError(
+                f"{self._fission_name}: new_array needs numpy, which is not installed; install it: pip install numpy"
+            ) from None
+
     def head_reduce(self) -> Head:
         """Return `head` for this compute block; by default the bits that are set in any of
         `in_heads`.
@@ -188,6 +238,10 @@ class LocalJob(BaseJob):
     """
 
     GROUPS = "LOCAL"
+
+
+def _no_memory(size: int) -> None:
+    """Return no shared memory: the job does not run in a network."""
 
 
 class _Nowhere:

@@ -48,6 +48,17 @@ class SharedWriter(Protocol):
         """
         ...
 
+    def allocate(self, size: int) -> Any:
+        """Return memory for one array, a `fission.core.new_arrays.NewMemory`; None if there is no room.
+
+        It is freed when neither it nor a lease of it is referenced.
+        """
+        ...
+
+    def lend_memory(self, memory: Any, readers: Sequence[int]) -> Lease | None:
+        """Lend an array's memory to some readers without a copy; None if it is not of `allocate`."""
+        ...
+
     def forget_reader(self, reader: int, incarnation: int) -> None:
         """Ignore the buffers that older incarnations of a reader hold.
 

@@ -8,6 +8,7 @@ other pipe writes to and reads from a file in memory. The payload of a block is 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from fission.core.block_file import BlockFile
+from fission.core.new_arrays import give_away
 from fission.core.pipes import BasePipe, ReadJSONMixIn, ReadPickleMixIn, WriteJSONMixIn, WritePickleMixIn
 from fission.errors import Stopped
 from fission.ports import Lease
@@ -129,7 +131,7 @@ def _same(pipe: BasePipe, method: str, owner: type) -> bool:
 def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable[[Any], Lease | None] | None) -> Encoder:
     dumps = pickle.dumps
     if in_band:
-        return lambda value: dumps(pack(value) if pack else value, 5)
+        return lambda value: dumps(pack(value) if pack else value, 5, buffer_callback=_in_band)
     views: list[memoryview] = []
 
     def collect(buffer: pickle.PickleBuffer) -> bool:
@@ -137,6 +139,7 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
             view = buffer.raw()
         except BufferError:
             return True  # not contiguous: only the pickle itself can contain it
+        give_away(view)
         if view.nbytes < OUT_OF_BAND_BYTES:
             return True
         views.append(view)
@@ -153,6 +156,12 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
                 views.clear()
 
     return encode if pack is None else lambda value: encode(pack(value))
+
+
+def _in_band(buffer: pickle.PickleBuffer) -> bool:
+    with contextlib.suppress(BufferError):  # not contiguous
+        give_away(buffer.raw())
+    return True
 
 
 def _kept(views: list[memoryview], lend: Callable[[Any], Lease | None] | None) -> list[Any]:

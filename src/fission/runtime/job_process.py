@@ -21,6 +21,7 @@ from fission.core.jobs import ExecutableJob, PythonJob
 from fission.durable import LogFile
 from fission.errors import DefinitionError, ExecutableError, FissionError, NodeFault, SinkFileError, Stopped, error_text
 from fission.ports import NODE_FAULT, JobBundle, Links, SharedReader, SharedWriter
+from fission.posix.allocator import keep_freed_memory
 from fission.protocol.messages.job_to_client import JobCounts
 from fission.runtime import process_end, report
 from fission.runtime.endpoint_shell import EndpointShell, make_shell
@@ -108,6 +109,8 @@ def run_job(
             job = _unpickle(bundle)
             held.append(job)
             try:
+                if isinstance(job, PythonJob):
+                    keep_freed_memory()
                 lender, viewer = _shared_memory(job, bundle)
                 shell = make_shell(job, bundle, _links(bundle), lender, viewer)
                 shell.watcher = JobWatch(shell)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from fission.core.new_arrays import give_away
 from fission.ports import Lease, SharedReader, SharedWriter
 from fission.protocol.endpoint import Endpoint
 from fission.protocol.messages.job_to_client import JobToClient, JobWarning
+from fission.protocol.shared_blocks import SMALLEST_BYTES
 
 
 class Reporting(Protocol):
@@ -46,16 +48,28 @@ class Lending:
         self._shell, self._viewer, self._handed_on = shell, viewer, handed_on
         self._warned = False
 
+    def allocate(self, size: int) -> Any:
+        """Return shared memory for an array that the job may return; None if there is none for it.
+
+        Call it in the thread that calls `lend`.
+
+        Args:
+            size: size of the array in bytes.
+        """
+        near = size >= SMALLEST_BYTES and any(output.near for output in self._shell.endpoint.outputs)
+        return self.lender.allocate(size) if near else None
+
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
         """Put a large buffer into shared memory; return None if it must travel another way.
 
-        The buffer is copied, unless the job received it for this compute block and returns it
-        unchanged.
+        The buffer is copied, unless it is an array of `PythonJob.new_array`, or the job received it
+        for this compute block and returns it unchanged.
 
         Args:
             buffer: buffer to lend.
             readers: indices of the outputs that send it; by default all.
         """
+        memory = give_away(buffer)
         outputs = self._shell.endpoint.outputs
         near = [one for one in (range(len(outputs)) if readers is None else readers) if outputs[one].near]
         if not near:
@@ -63,6 +77,9 @@ class Lending:
         received = self._received(buffer, near) if self._handed_on and self._viewer is not None else None
         if received is not None:
             return received
+        lease = None if memory is None else self.lender.lend_memory(memory, near)
+        if lease is not None:
+            return lease
         lease = self.lender.lend(buffer, near)
         if lease is None and self.lender.refused:
             self._shell.endpoint.counter.not_shared = self.lender.refused

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import get_ident
+from typing import Any
 
 from fission.protocol.align import Aligner
 from fission.protocol.messages.job_to_client import JobWarning
@@ -14,6 +16,8 @@ from fission.runtime.source_loop import SourceLoop
 
 class PythonHost(SourceLoop, ConnectorLoop):
     """Runs one PythonJob on the shell of its endpoint, in the calling thread."""
+
+    _thread = 0
 
     @property
     def ends_with(self) -> str:
@@ -46,6 +50,7 @@ class PythonHost(SourceLoop, ConnectorLoop):
         job.__dict__["_fission_console"] = shell.console
         job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
+        self._thread = get_ident()
         # the `setup` of a sink may ask for its position, which only its producers know
         waits = self._restarted and not job.outputs and shell.inputs.aligner is not None
         if waits:
@@ -69,6 +74,13 @@ class PythonHost(SourceLoop, ConnectorLoop):
             yield from self._connector_turns()
         # before the end is sent: if `teardown` raises, the job fails while its last blocks can still be replayed
         self.teardown()
+
+    def new_memory(self, size: int) -> Any:
+        """Return shared memory for an array, as `Lending.allocate`; None if there is none."""
+        lending = self._shell.lending
+        if lending is None or get_ident() != self._thread:  # another thread must not take memory while the job's own sends a block
+            return None
+        return lending.allocate(size)
 
     def teardown(self) -> None:
         """Call the job's `teardown`, if its `setup` has returned. Idempotent."""

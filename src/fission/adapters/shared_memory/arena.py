@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from fission.adapters.shared_memory.array_memory import OWNER, ArrayLease, ArrayMemory, memory_type
 from fission.adapters.shared_memory.segments import FOLDER, Segment, sweep_older
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
@@ -89,7 +90,7 @@ class ArenaLease:
 class Arena:
     """The shared memory of one producer.
 
-    `put` and `close` belong to one thread; all other methods are thread-safe.
+    `put`, `allocate` and `close` belong to one thread; all other methods are thread-safe.
 
     Attributes:
         refused: total number of buffers that found no room.
@@ -179,17 +180,49 @@ class Arena:
         if not waiting or min(waiting) < 0 or max(waiting) >= len(self.readers):
             raise LocalProtocolError(f"readers are 0 to {len(self.readers) - 1}, at least one; got {readers}")
         size = shared_blocks.slot_bytes(length)
+        slot = self._new_slot(size, waiting)
+        if slot is None:
+            self.refused += 1
+            return None
+        segment, offset = slot.segment, slot.offset
+        segment.memory[offset : offset + length] = buffer
+        return Descriptor(segment.name, slot.entry, offset, length, self._stamp, min(waiting))
+
+    def allocate(self, length: int) -> ArrayMemory | None:
+        """Return memory for an array, uninitialised; None if there is no room.
+
+        Its slot is free when neither the result, nor anything on it, nor a lease of it is referenced,
+        and no reader holds it.
+
+        Args:
+            length: number of bytes, at least 1.
+        """
+        slot = self._new_slot(shared_blocks.slot_bytes(length), {OWNER})
+        if slot is None:
+            return None
+        memory: ArrayMemory = memory_type(slot.size).from_buffer(slot.segment.memory, slot.offset)
+        memory.length, memory.ended = length, self._returned
+        memory.descriptor = Descriptor(slot.segment.name, slot.entry, slot.offset, length, self._stamp)
+        return memory
+
+    def lend_memory(self, memory: Any, readers: Collection[int]) -> ArrayLease | None:
+        """Lend an array's memory to some readers, again if need be; nothing may change it afterwards.
+
+        The result is None if the memory is not one that `allocate` has returned.
+        """
+        return ArrayLease(memory, readers) if isinstance(memory, ArrayMemory) and memory.ended is self._returned else None
+
+    def _new_slot(self, size: int, waiting: set[int]) -> _Slot | None:
+        """Take a slot with a new stamp; None if there is no room."""
         found = None if self._closed else self._find(size)
         if found is None:
-            self.refused += 1
             return None
         segment, offset = found
         entry = segment.entries.pop()
-        segment.memory[offset : offset + length] = buffer
         self._stamp += 1
         segment.stamps[entry * self._entry_bytes // STAMP_BYTES] = self._stamp
-        self._slots[self._stamp] = _Slot(segment, entry, offset, size, waiting)
-        return Descriptor(segment.name, entry, offset, length, self._stamp, min(waiting))
+        slot = self._slots[self._stamp] = _Slot(segment, entry, offset, size, waiting)
+        return slot
 
     def lend(self, buffer: Any, readers: Collection[int] | None = None) -> ArenaLease | None:
         """Copy a buffer like `put`; the end of the returned lease releases it.
