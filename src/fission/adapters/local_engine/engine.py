@@ -345,8 +345,7 @@ class LocalEngine:
         node.hang_up()
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended during its start; see its message above"))
-            if node.incarnation > 1:
-                node.ready.exception()  # no caller awaits the start of a revived node
+            node.ready.exception()  # `open` may have failed already, or been cancelled, and no caller awaits the start of a revived node
         node.lost = True
         for running in node.running.values():
             self._drain(running)

@@ -347,7 +347,10 @@ class Coordinator:
         if self._gathering.may_start():
             self._gathering.started = True
             missing = self._gathering.missing()
-            self.observer.nodes_ready(self.nodes(), await asyncio.to_thread(self._absences, missing) if missing else {})
+            absences = await asyncio.to_thread(self._absences, missing) if missing else {}
+            for name in (name for name, hint in absences.items() if not hint and self._nodes.ended(name)):
+                self.observer.warning(f"node {name} is lost: {self._nodes.ended(name)}")
+            self.observer.nodes_ready(self.nodes(), absences)
             await self._start()
 
     def _absences(self, missing: Sequence[str]) -> dict[str, str]:

@@ -25,8 +25,9 @@ class Gathering:
         Args:
             nodes: the known nodes.
             watch: knows which of them are up.
-            gather_s: seconds after which the run starts without the missing nodes; None: it needs
-                all of them, and they measure no links.
+            gather_s: seconds after which the run starts without the missing nodes; None: it waits
+                for all of them except those whose service has ended, and they
+                measure no links.
             clock: returns the time in seconds.
         """
         self._nodes, self._watch, self._clock = nodes, watch, clock
@@ -50,7 +51,9 @@ class Gathering:
         return not self.started and (not self.missing() or self._gathered()) and self._linked()
 
     def _gathered(self) -> bool:
-        return self._gather_until is not None and self._clock() >= self._gather_until
+        if self._gather_until is None:
+            return all(self._watch.ended(name) for name in self.missing())
+        return self._clock() >= self._gather_until
 
     def _linked(self) -> bool:
         """Return whether the nodes have measured the links between them, or had time to."""

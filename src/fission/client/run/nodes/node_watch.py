@@ -29,10 +29,15 @@ class NodeWatch:
         self._engine, self._own, self._clock = engine, own, clock
         self._suspended = Suspension()
         self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
+        self._ended: dict[str, str] = {}  # why the service of a node has ended, until the node is up again
 
     def up(self, node: str) -> bool:
         """Return whether a node can be used."""
         return self._liveness.state(node) is liveness.LivenessState.UP
+
+    def ended(self, node: str) -> str:
+        """Return why the service of a node has ended; empty if it has not, or is up again."""
+        return self._ended.get(node, "")
 
     def quality(self, node: str) -> int:
         """Return the share of the node's pulses that arrive, 0 to 255."""
@@ -58,6 +63,7 @@ class NodeWatch:
     def gone(self, event: NodeGone) -> list[NodeUp | NodeLost]:
         """Handle the end of a node's service; return the resulting changes."""
         self._gone[event.name, event.incarnation] = event
+        self._ended[event.name] = event.reason
         return self._handle(liveness.Left(event.name, event.incarnation))
 
     def tick(self) -> list[NodeUp | NodeLost]:
@@ -74,6 +80,7 @@ class NodeWatch:
         while instructions:
             instruction = instructions.pop(0)
             if isinstance(instruction, liveness.Up):
+                self._ended.pop(instruction.node, None)
                 found.append(NodeUp(node=instruction.node))
             elif isinstance(instruction, liveness.Lost):
                 gone = self._gone.pop((instruction.node, instruction.incarnation), None)
