@@ -1,8 +1,7 @@
 """What the client stores for its jobs: snapshots and retained values.
 
 A new incarnation gets them on whichever node it runs. Writing takes place apart from the event
-loop, one write of a job at a time (`PendingWrites`). A
-snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is
+loop (`PendingWrites` has the order). A snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is
 confirmed: jobs run until their windows are full, and are asked again until writing succeeds.
 """
 
@@ -13,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -36,6 +36,15 @@ QUIET_S = 60.0
 
 #: A request, and why it could not be written; None if it was.
 _End: TypeAlias = "tuple[SaveSnapshot | SnapshotStable | RetainValue, OSError | None]"
+
+
+@dataclass(slots=True, eq=False)
+class _Write:
+    job: int
+    writes: JobWrites
+    launch: int  # the number of the incarnation that has asked for it
+    wait: Callable[[], object] = lambda: None  # blocks until it has ended
+    ended: bool = False
 
 
 class CheckpointService:
@@ -69,7 +78,7 @@ class CheckpointService:
         self._pending = PendingWrites()
         self._closed = False
         self._launches: Counter[int] = Counter()  # by job: an answer is for the incarnation that has asked
-        self._being_written: dict[int, Callable[[], object]] = {}  # by job: blocks until its writes have ended
+        self._being_written: dict[int, list[_Write]] = {}  # by job
         self._noted: set[int] = set()
         self._note_first = note_first
         self._store = store
@@ -89,10 +98,11 @@ class CheckpointService:
         self._begin_writes()
 
     def _begin_writes(self) -> None:
-        for job, writes in self._pending.begin().items():
-            self._being_written[job] = self._disk.submit(
-                partial(self._write, job, writes), partial(self._written, job, self._launches[job])
-            )
+        for job, writes in self._pending.begin():
+            begun = _Write(job, writes, self._launches[job])
+            begun.wait = self._disk.submit(partial(self._write, job, writes), partial(self._written, begun))
+            if not begun.ended:
+                self._being_written.setdefault(job, []).append(begun)
 
     def _write(self, job: int, writes: JobWrites) -> list[_End]:
         """Write for one job, in any thread; return how each request has ended."""
@@ -101,22 +111,22 @@ class CheckpointService:
             ends.append(_attempt(value, partial(self._store.keep, job, value.pipe, content)))
         for message, state in writes.snapshots.values():
             ends.append(_attempt(message, partial(self._store.put, job, message.generation, message.block, state)))
-            if ends[-1][1] is not None:
-                break  # a newer one without it would not be a place to begin at
         if (stable := writes.stable) is not None:
             ends.append(_attempt(stable, partial(self._store.prune, job, stable.generation, stable.block)))
         return ends
 
-    def _written(self, job: int, launch: int, ends: Sequence[_End]) -> None:
-        self._pending.finish(job)
-        self._being_written.pop(job, None)
+    def _written(self, write: _Write, ends: Sequence[_End]) -> None:
+        job, write.ended = write.job, True
+        if write in (being_written := self._being_written.get(job, [])):
+            being_written.remove(write)
+        self._pending.finish(job, write.writes, failed=any(why is not None for _, why in ends))
         if self._closed:
             return
         for message, why in ends:
             if why is not None:
                 self._failed(job, why)
                 continue
-            if launch != self._launches[job]:
+            if write.launch != self._launches[job]:
                 continue
             if isinstance(message, SaveSnapshot):
                 self._confirm(job, message)
@@ -166,8 +176,8 @@ class CheckpointService:
         """Leave nothing to write for a job, and nothing to confirm: its next incarnation has asked nothing yet."""
         self._launches[job] += 1
         stable = self._pending.drop(job).stable
-        if job in self._being_written:
-            self._being_written[job]()
+        for write in self._being_written.get(job, []):
+            write.wait()
         if stable is not None:
             self._write(job, JobWrites(stable=stable))
 
