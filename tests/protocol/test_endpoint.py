@@ -525,13 +525,20 @@ def test_a_broken_rule_is_caught(where: type, name: str, broken: Any) -> None:
         assert_caught(run_chain, st.integers(0, 10_000))
 
 
-@pytest.mark.parametrize(("size", "count", "expected"), [(10, 4, 50), (100, 4, 5), (100, 1, 5), (1000, 1, 1)])
-def test_large_blocks_ask_for_a_snapshot_when_half_the_window_is_full(size: int, count: int, expected: int) -> None:
-    """Counted in blocks alone, the source would wait with a full window, and be released only because it complains."""
+@pytest.mark.parametrize(
+    ("size", "count", "state", "expected"),
+    [(10, 4, 500, 50), (5, 4, 0, 50), (100, 4, 500, 5), (100, 1, 500, 5), (100, 1, 0, 2), (1000, 1, 500, 1), (1000, 1, 0, 1)],
+)
+def test_large_blocks_ask_for_a_snapshot_when_half_the_window_is_full(size: int, count: int, state: int, expected: int) -> None:
+    """Counted in blocks alone, the source would wait with a full window, and be released only because it complains.
+
+    With a small state, a quarter is enough: the rest flows while the snapshot is stored.
+    """
     spec = CheckpointSpec("Sum 2", 1000, 50, pressed_bytes=500)
     job = JobAlone(inputs=[InputSpec(PIPE)], client=True, checkpoint=spec)
     checkpoints = job.endpoint.checkpoints
     assert checkpoints is not None
+    checkpoints.begin(checkpoints.restoration(0, 1), bytes(state), 0.0)
     job.endpoint.data_received([frames.encode_open(Open(PIPE, 1, 0, 0))], 0.0)
     job.endpoint.data_received([frames.encode_data(PIPE, 1, 0, 1, [bytes(size)] * count, None)], 0.0)
     assert checkpoints.points.pressed_after == expected

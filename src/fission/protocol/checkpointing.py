@@ -15,6 +15,8 @@ from fission.protocol.checkpoint import Checkpoints, to_restore
 from fission.protocol.endpoint_effects import Effect, TellClient
 from fission.protocol.messages.job_to_client import SaveSnapshot, SnapshotStable
 
+#: A state is small if so many of them fit into half a window. Arbitrary: then the states are at most an eighth of what flows.
+SMALL_STATES = 16
 #: Stands for the state of the job when `setup` has returned, in place of a snapshot.
 AS_MADE = b""
 
@@ -89,6 +91,7 @@ class Checkpointing:
         self.settling = False
         self._spec = spec
         self._bytes, self._blocks = 0, 0.0  # that have arrived; in bytes and compute blocks
+        self._state_bytes = 0  # size of the last snapshot
         self._unconfirmed: dict[tuple[int, int], bytes] = {}  # states that the client has not confirmed, by generation and block
         self._begun = False
 
@@ -176,7 +179,8 @@ class Checkpointing:
     def arrived(self, size: int, compute_blocks: float) -> None:
         """Learn how large blocks are, from a message that has arrived.
 
-        Half a window in use means a snapshot, and large blocks fill it sooner.
+        Half a window in use means a snapshot, and large blocks fill it sooner; with a small state,
+        a quarter of a window in bytes does.
 
         Args:
             size: size of the message's blocks, in bytes.
@@ -186,7 +190,10 @@ class Checkpointing:
         self._bytes += size
         self._blocks += compute_blocks
         if self._bytes and self._spec.pressed_bytes:
-            fitting = int(self._spec.pressed_bytes * self._blocks / self._bytes)
+            share = self._spec.pressed_bytes
+            if self._state_bytes * SMALL_STATES <= share:
+                share //= 2  # several small snapshots are stored at the same time, while the rest of the window flows
+            fitting = int(share * self._blocks / self._bytes)
             self.points.pressed_after = max(1, min(self._spec.pressed_after, fitting))
 
     def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
@@ -237,5 +244,6 @@ class Checkpointing:
         )
 
     def _save(self, generation: int, block: int, state: bytes) -> None:
+        self._state_bytes = len(state)
         self._unconfirmed[generation, block] = state
         self.effects.append(TellClient(SaveSnapshot(generation=generation, block=block), state))
