@@ -498,10 +498,10 @@ def test_a_local_job_that_is_not_local() -> None:
     assert one_fault(Elsewhere) == "config.py:12: Elsewhere 1 is a LocalJob, so its GROUPS must contain \"LOCAL\", but is 'HAS_MIC'"
 
 
-COMMAND = "the command to start (text, with closed quotes)"
+COMMAND = "the command to start (text, with closed quotes, without null characters)"
 
 
-@pytest.mark.parametrize("executable", [None, "", "  ", "./x 'half", 5])
+@pytest.mark.parametrize("executable", [None, "", "  ", "./x 'half", "./x\0", b"./x", 5])
 def test_executables_without_a_command(executable: object) -> None:
     bad = type("Bad", (MARVELOJob,), {"EXECUTABLE": executable, "__module__": __name__})
     assert one_fault(bad) == f"config.py:12: Bad.EXECUTABLE must be {COMMAND}, but is {executable!r}"
@@ -513,9 +513,10 @@ def test_executables_without_a_command(executable: object) -> None:
 @pytest.mark.parametrize(
     ("attribute", "wrong", "must_be"),
     [
-        ("PARAMETERS", "it's", "further arguments (text, with closed quotes) or None"),
-        ("PARAMETERS", 5, "further arguments (text, with closed quotes) or None"),
-        ("PARAMETERS", ["a"], "further arguments (text, with closed quotes) or None"),
+        ("PARAMETERS", "it's", "further arguments (text, with closed quotes, without null characters) or None"),
+        ("PARAMETERS", 5, "further arguments (text, with closed quotes, without null characters) or None"),
+        ("PARAMETERS", "a\0b", "further arguments (text, with closed quotes, without null characters) or None"),
+        ("PARAMETERS", ["a"], "further arguments (text, with closed quotes, without null characters) or None"),
         ("INPUT_FLAG", "", "text"),
         ("OUTPUT_FLAG", None, "text"),
         ("OUTPUTS_FLAG", 5, "text"),

@@ -338,6 +338,16 @@ def test_paths_of_executables(tmp_path: Path) -> None:
     assert "EXECUTABLE and PARAMETERS must be quoted as in a shell: No closing quotation" in one_fault(job, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("EXECUTABLE", 1), ("EXECUTABLE", b"./program"), ("PARAMETERS", 1), ("PARAMETERS", ["a"])]
+)
+def test_commands_of_a_wrong_type_are_left_to_the_networks_check(tmp_path: Path, attribute: str, value: Any) -> None:
+    write_program(tmp_path, b"#!/bin/sh\n", mode=0o755)
+    job = Program()
+    setattr(job, attribute, value)
+    assert faults(job, tmp_path) == []
+
+
 def test_all_faults_of_a_job(tmp_path: Path) -> None:
     job = Program()
     job.lock = threading.Lock()  # type: ignore[attr-defined]

@@ -72,7 +72,7 @@ def _command(value: Any) -> bool:
     import shlex
 
     try:
-        return isinstance(value, str) and bool(shlex.split(value))
+        return isinstance(value, str) and "\0" not in value and bool(shlex.split(value))
     except ValueError:  # an unclosed quote
         return False
 
@@ -94,10 +94,10 @@ _JOB_RULES = {
     ),
 }
 _EXECUTABLE_RULES = {
-    "EXECUTABLE": _Rule(_command, "the command to start (text, with closed quotes)"),
+    "EXECUTABLE": _Rule(_command, "the command to start (text, with closed quotes, without null characters)"),
     "PARAMETERS": _Rule(
         _or_none(lambda value: value == "" or (_command(f"x {value}") and isinstance(value, str))),
-        "further arguments (text, with closed quotes) or None",
+        "further arguments (text, with closed quotes, without null characters) or None",
     ),
     "INPUT_FLAG": _Rule(_text, "text"),
     "OUTPUT_FLAG": _Rule(_text, "text"),

@@ -150,6 +150,8 @@ def _uncopyable(directory: Path, root: Path) -> list[str]:
 
 
 def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
+    if not all(isinstance(text or "", str) for text in (job.EXECUTABLE, job.PARAMETERS)):
+        return []  # wrong types are reported with the network's faults
     try:
         command = shlex.split(job.EXECUTABLE or "")
         shlex.split(job.PARAMETERS or "")
