@@ -5,6 +5,7 @@ What goes wrong while it runs is in test_bad_jobs.py.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -324,3 +325,21 @@ def test_streams_that_are_closed(fission: CommandLine, closed: str) -> None:
     assert len(printed(done.stdout, "Show 3")) == (0 if ">&-" in closed.replace("2>&-", "") else 10)
     assert ("Count 1 started\n" in done.stderr) == ("2>&-" not in closed)
     assert column(folder(fission, "2", "kept.csv")) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("text", ["raise ValueError('no device')", "import os; os._exit(1)"])
+def test_a_module_of_preload_that_fails_is_a_fault_before_anything_starts(fission: CommandLine, tmp_path: Path, text: str) -> None:
+    (tmp_path / "installed").mkdir()
+    (tmp_path / "installed" / "shaky.py").write_text(f"print('loads')\n{text}\n")
+    bad_project(fission, "", RIGHT, config="PRELOAD = ['json', 'shaky']")
+    env = {"PYTHONPATH": str(tmp_path / "installed")}
+    folder(fission, "2").mkdir(parents=True)
+    folder(fission, "2", "kept.csv").write_text("results")
+    for command in (("check",), ("simulate",), ("check", "--json")):
+        done = fission.run("net", *command, exit_code=2, env=env)
+        said = json.loads(done.stdout)["faults"][0]["text"] if "--json" in command else done.stderr
+        assert "PRELOAD names" in said
+        assert "shaky" in said
+        assert "Traceback" not in done.stderr
+        assert "loads" not in done.stdout
+    assert {path.name for path in folder(fission).rglob("*")} == {"2", "kept.csv", "ending.json"}

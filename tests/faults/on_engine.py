@@ -91,8 +91,8 @@ async def _run(
 ) -> list[Ended]:
     run_folder = tempfile.mkdtemp(prefix="fission-")
     engine = LocalEngine(run_folder, (HERE,), **more)
-    await engine.open()
     try:
+        await engine.open()
         for number, job in enumerate(jobs, 1):
             own = folder / str(number)
             own.mkdir()

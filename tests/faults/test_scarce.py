@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from fission.adapters.local_engine.engine import FORK_SERVER_CODE, LocalEngine
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.local_engine.starting import FORK_SERVER_CODE
 from fission.core.base import collecting
 from fission.ports import NODE_FAULT, JobId
 from fission.posix.fork_server import ForkServer
@@ -218,11 +219,11 @@ def test_a_fork_server_that_cannot_be_restarted_is_tried_again(tmp_path: Path, m
     revived: list[Any] = []
     start = LocalEngine._start_fork_server
 
-    def refuse(self: LocalEngine, name: Any) -> Any:
+    def refuse(self: LocalEngine, name: Any, user_modules: Any) -> Any:
         if len(refused) < 2:
             refused.append(1)
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
-        return start(self, name)
+        return start(self, name, user_modules)
 
     def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
         if "now" in found[1].lines["stdout"] and not revived:

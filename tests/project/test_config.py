@@ -101,6 +101,27 @@ WRONG = [
     ("XML_ARGS = {'ipp': 'x'}", "its keys must be among ip, executable"),
     ("XML_ARGS = {'inputs': 'x'}", "did you mean 'input'?"),
     ("XML_ARGS = {'ip': 3}", "the value of its key 'ip' must be a name, but is 3"),
+    (
+        "PRELOAD = 'numpy'",
+        "PRELOAD must be a list of names of installed modules, like ['numpy', 'scipy.signal'], but is 'numpy' (str); put it into",
+    ),
+    ("PRELOAD = None", "but is None"),
+    ("PRELOAD = ['json', 5]", "but is ['json', 5] (list); entry 2 is 5"),
+    ("PRELOAD = ['json', 'my module']", "entry 2 is 'my module'"),
+    ("PRELOAD = ['json.']", "entry 1 is 'json.'"),
+    ("PRELOAD = ['import']", "entry 1 is 'import'"),
+    ("PRELOAD = ['json', 'json']", "list 'json' once"),
+    (
+        "PRELOAD = ['nowhere_at_all']",
+        "PRELOAD names 'nowhere_at_all', but there is no module nowhere_at_all; install it here, or correct the name",
+    ),
+    ("PRELOAD = ['json', 'statistic']", "PRELOAD names 'statistic', but there is no module statistic; did you mean 'statistics'?"),
+    ("PRELOAD = ['json.nothing']", "PRELOAD names 'json.nothing', but json has no module nothing; correct the name"),
+    ("PRELOAD = ['this.that']", "PRELOAD names 'this.that', but this is not a package; correct the name"),
+    (
+        "PRELOAD = ['net.config']",
+        "PRELOAD must name installed modules, but 'net.config' is a module of the project, which each job imports itself",
+    ),
     ("PULSE_INTERVAL = 0.05", "PULSE_INTERVAL must be a number of seconds from 0.1 to 1000, but is 0.05 (float)"),
     ("PULSE_INTERVAL = 1001", "from 0.1 to 1000"),
     ("PULSE_INTERVAL = float('nan')", "is nan (float)"),
@@ -129,6 +150,15 @@ def test_a_wrong_value_is_reported_with_its_line(tmp_path: Path, line: str, text
     fault = one_fault(tmp_path, f"{HEAD}{PAIR}{line}\n")
     assert fault.startswith(f"net/config.py:{FIRST + 1}: ")
     assert text in fault
+
+
+def test_the_check_of_preload_imports_nothing(tmp_path: Path) -> None:
+    modules = ("this", "xml.dom.pulldom", "sys")
+    for name in ("this", "xml.dom.pulldom"):
+        sys.modules.pop(name, None)
+    assert loaded(tmp_path, f"{HEAD}{PAIR}PRELOAD = {list(modules)}\n").config.preload == modules
+    assert loaded(tmp_path, f"{HEAD}{PAIR}PRELOAD = ()\n").config.preload == ()
+    assert not {"this", "xml.dom.pulldom"} & set(sys.modules)
 
 
 def test_every_setting_is_tried_above() -> None:

@@ -57,6 +57,8 @@ READ_BYTES = 1 << 20
 SCARCE, SCARCE_S = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE}), 0.05
 #: Maximum number of descriptors in one request; arbitrary.
 MOST_DESCRIPTORS = 8
+#: The first report of a server to which there is nothing to add.
+READY = ForkServerReady()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class ForkServer:
         descriptors: int = 0,
         pulse_interval_s: float = math.inf,
         fork: Callable[[], int] = os.fork,
+        ready: ForkServerReady = READY,
     ) -> None:
         """Prepare the server; `serve` runs it.
 
@@ -101,7 +104,9 @@ class ForkServer:
             descriptors: number of descriptors that come with each request to fork.
             pulse_interval_s: seconds between two reports that the server is alive.
             fork: function that makes a child's process.
+            ready: the first report.
         """
+        self._ready = ready
         self._channel, self._run_child = channel, run_child
         self._mark, self._pulse_interval_s, self._fork = mark, pulse_interval_s, fork
         self._splitter = Splitter()
@@ -129,7 +134,7 @@ class ForkServer:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         gc.freeze()  # keeps the loaded modules shared with the children
         try:
-            self._report(ForkServerReady())
+            self._report(self._ready)
             return self._serve()
         finally:
             self._kill_all()

@@ -22,6 +22,7 @@ from fission.project.finding import find_project, list_networks, require_network
 from fission.project.importing import exception_fault, import_fresh, put_first, relative, relocate
 from fission.project.making import Maker
 from fission.project.names import nearest, shown
+from fission.project.preload import preload_faults
 from fission.project.settings import SETTINGS, InvalidValue
 from fission.project.shipping import shipping_faults
 
@@ -54,6 +55,7 @@ class Config:
     pre_copy: bool = False
     xml_file: Path | None = None
     xml_args: Mapping[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
     pulse_interval: float = 0.1
     head_size: int = 1
     cluster: str | None = None
@@ -214,6 +216,8 @@ class _Loader:
         nodes = () if self.simulation else self._nodes(values["nodes"])
         xml_jobs, xml_nodes = self._xml(values, nodes)
         values.update(jobs=(*jobs, *xml_jobs), nodes=(*nodes, *xml_nodes))
+        for text in preload_faults(values.get("preload", ()), self.root):
+            self.fault(text, "PRELOAD")
         config = Config(**values)
         network = Network(self.name, {job._fission_id: job for job in config.jobs}, config.nodes)
         if self.complete:

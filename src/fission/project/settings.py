@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -163,6 +164,17 @@ def _entries(value: object) -> tuple[object, ...]:
     raise InvalidValue("put it into a list: [...]")
 
 
+def _modules(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InvalidValue("put it into a list: [...]" if isinstance(value, str) else "")
+    for number, name in enumerate(value, 1):
+        if not isinstance(name, str) or not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+            raise InvalidValue(f"entry {number} is {name!r:.100}")
+        if name in value[: number - 1]:
+            raise InvalidValue(f"list {name!r} once")
+    return tuple(value)
+
+
 def _xml_args(value: object) -> dict[str, str]:
     if value is None:
         return {}
@@ -200,6 +212,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("PRE_COPY", "True or False", False, _bool),
         Setting("XML_FILE", "the path of an XML file, or None", None, _text(lambda value: Path(_path(value)))),
         Setting("XML_ARGS", "a dict that renames tags and attributes of the XML file, or None", {}, _xml_args),
+        Setting("PRELOAD", "a list of names of installed modules, like ['numpy', 'scipy.signal']", (), _modules),
         Setting("PULSE_INTERVAL", "a number of seconds from 0.1 to 1000", 0.1, _seconds(0.1, 1000)),
         Setting("HEAD_SIZE", "a whole number of bytes from 1 to 4", 1, _int(1, 4)),
         Setting("CLUSTER", "a Dask scheduler's address, like 'tcp://192.168.4.1:8786', or None", None, _optional(_cluster), remote=True),

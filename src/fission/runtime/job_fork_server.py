@@ -14,8 +14,10 @@ import sys
 from collections.abc import Callable
 
 from fission.ports import bundle_of
-from fission.posix.fork_server import Child, ForkServer
+from fission.posix.fork_server import READY, Child, ForkServer
+from fission.protocol.messages.fork_server_to_client import ForkServerReady
 from fission.runtime import job_process
+from fission.runtime.preloading import ending_with, preload, renew_random_numbers
 from fission.runtime.process_title import set_title
 
 #: Descriptors that come with each request: standard output, standard error, report.
@@ -28,13 +30,20 @@ def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
     Args:
         arguments: descriptor; folder of the run, which is removed at the end; import string of a
             function that is called at the end, and its argument; seconds between pulses; title of
-            the process; modules to load.
+            the process; modules to load; "--"; the user's modules to load (PRELOAD).
         fork: function that forks a job's process.
     """
     channel = socket.socket(fileno=int(arguments[0]))
     set_title(arguments[5])
-    for module in arguments[6:]:
+    end = arguments.index("--", 6)
+    for module in arguments[6:end]:
         importlib.import_module(module)
+    ready = READY
+    if users := arguments[end + 1 :]:
+        os.dup2(2, 1)  # what a module prints must not be mixed with the client's results
+        with ending_with(channel.fileno(), lambda: _clean_up(arguments)):
+            failed, remarks = preload(users)
+        ready = ForkServerReady(failed=failed, remarks=remarks)
     server = ForkServer(
         channel,
         _become_job,
@@ -42,17 +51,23 @@ def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
         descriptors=DESCRIPTORS,
         pulse_interval_s=float(arguments[4]),
         fork=fork,
+        ready=ready,
     )
     if server.serve():  # otherwise the engine still runs, and the next fork server needs the folder
-        shutil.rmtree(arguments[1], ignore_errors=True)
-        if arguments[2]:
-            module, _, name = arguments[2].partition(":")
-            getattr(importlib.import_module(module), name)(arguments[3])
+        _clean_up(arguments)
     return 0
+
+
+def _clean_up(arguments: list[str]) -> None:
+    shutil.rmtree(arguments[1], ignore_errors=True)
+    if arguments[2]:
+        module, _, name = arguments[2].partition(":")
+        getattr(importlib.import_module(module), name)(arguments[3])
 
 
 def _become_job(child: Child) -> None:
     stdout, stderr, report = child.descriptors
+    renew_random_numbers()
     job_process.take_over_output(stdout, stderr)
     job_process.become_job(bundle_of(child.payload), report, child.server_alive)
 

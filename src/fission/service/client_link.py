@@ -15,7 +15,7 @@ from fission.adapters.machine import Means
 from fission.ports import JobOutput
 from fission.protocol.link_quality import NodeLink
 from fission.protocol.messages.client_to_node import ECHOES, ClaimNode, PulseEcho
-from fission.protocol.messages.node_to_client import PULSES, LeasePulse, LinksReport, MeasuredLink, OutputReport, Report
+from fission.protocol.messages.node_to_client import PULSES, LeasePulse, LinksReport, MeasuredLink, NoticeReport, OutputReport, Report
 from fission.protocol.node_lease import IncarnationToStop, LeaseState, NodeLease
 from fission.protocol.replay import echo_context, pulse_context
 from fission.service.pulses import Pulses
@@ -108,6 +108,10 @@ class ClientLink:
         if self.follow:
             stream: Literal["stdout", "stderr"] = "stderr" if output.stream == "stderr" else "stdout"
             self.report(OutputReport(run=self._lease.run, lease=self._lease.id, job=output.job_id, stream=stream, lines=output.lines))
+
+    def report_notice(self, text: str, name: str) -> None:
+        """Report a sentence for the user from the node of this name."""
+        self.report(NoticeReport(run=self._lease.run, lease=self._lease.id, name=name, text=text))
 
     def report_links(self, links: Mapping[str, NodeLink]) -> None:
         """Report measured links, by names of nodes."""

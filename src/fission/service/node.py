@@ -92,7 +92,7 @@ class NodeService:
         cleanup, title = (options.sweep, self._shared_prefix), f"node {options.name}"
         self._engine = LocalEngine(self._run_folder, (HERE,), options.preload, 1.0, cleanup, title)
         self._jobs = HostedJobs(
-            self._engine, self._lease, self._client, self._run_folder, self._shared_prefix, options.keys, lambda: self._own_ip
+            options, self._engine, self._lease, self._client, self._run_folder, self._shared_prefix, lambda: self._own_ip
         )
         visits = Visits(options, self._lease, lambda: self._own_ip)
         self._handlers: Mapping[type[Order], Handler] = {
@@ -237,9 +237,10 @@ class NodeService:
         await self._jobs.kill(stops)
         self._jobs.use(archives)
         if self._lease.number != lease:
-            self._jobs.begin_lease(folder)
             log.info("serves the network %s", order.network)
         self._client.claimed(order)
+        if self._lease.number != lease:
+            self._jobs.begin_lease(folder, order.preload)
         self._links.serve(self._lease.run, self._lease.id)
         return NodeClaimed(
             name=self._options.name,

@@ -56,6 +56,7 @@ class RunParameters:
         orphan_timeout_s: seconds that the jobs of a node continue without the client.
         root: REMOTE_ROOT; empty leaves it to the service.
         versions: versions of Python, fission and Dask.
+        preload: names of the modules that the nodes' fork servers import for this run.
     """
 
     run: str
@@ -66,6 +67,7 @@ class RunParameters:
     orphan_timeout_s: float
     root: str
     versions: Mapping[str, str]
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -112,6 +112,7 @@ class NodeClaimer:
             root=parameters.root,
             versions=dict(parameters.versions),
             follow=follow,
+            preload=parameters.preload,
         )
 
     async def _identity(self, claimed: NodeClaimed) -> Identity | str:

@@ -10,10 +10,10 @@ from typing import Any
 from fission.adapters.cluster.members import Member, RunParameters
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.report_receiver import ReportReceiver
-from fission.ports import EngineEvent, JobExited, JobOutput, LinksMeasured, NodeGone, NodePulse
+from fission.ports import EngineEvent, EngineNotice, JobExited, JobOutput, LinksMeasured, NodeGone, NodePulse
 from fission.protocol.link_quality import NodeLink
 from fission.protocol.messages.client_to_node import ECHOES, PulseEcho
-from fission.protocol.messages.node_to_client import PULSES, ExitReport, LeasePulse, LinksReport, OutputReport, Report
+from fission.protocol.messages.node_to_client import PULSES, ExitReport, LeasePulse, LinksReport, NoticeReport, OutputReport, Report
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Echoes that a node may miss before its pulses are ignored: a node that sends but does not receive cannot work.
@@ -92,9 +92,11 @@ class NodeEvents:
 
     def _on_report(self, report: Report) -> None:
         member = self._register.of_lease(report.lease)
-        if member is None:
+        if isinstance(report, NoticeReport):
+            self._emit(EngineNotice(f"node {member.name if member is not None else report.name}: {report.text}"))
+        elif member is None:
             return
-        if isinstance(report, OutputReport):
+        elif isinstance(report, OutputReport):
             self._emit(JobOutput(report.job, report.stream, report.lines))
         elif isinstance(report, LinksReport):
             if self._register.newest(member.name) is member:

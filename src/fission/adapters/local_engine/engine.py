@@ -10,23 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 import pickle
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from fission.adapters.local_engine.kernel import STANDING, STOPPED, process_state
 from fission.adapters.local_engine.node import Node
 from fission.adapters.local_engine.running_job import READ_BYTES, Running, Stream
-from fission.errors import EngineError, InternalError
+from fission.adapters.local_engine.starting import FORK_SERVER_CODE, ForkServerStart, failures, remarks
+from fission.errors import EngineError, InternalError, UserError
 from fission.ports import (
     NODE_FAULT,
     EngineEvent,
     EngineNode,
+    EngineNotice,
     JobBundle,
     JobExited,
     JobId,
@@ -55,15 +55,12 @@ from fission.protocol.splitter import MAX_STREAM_MESSAGE, Splitter
 MOST_BUNDLE = MAX_STREAM_MESSAGE - (64 << 10)
 #: Seconds that a fork server may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
+#: Seconds that it may take if it imports the modules of PRELOAD; arbitrary, a multiple of what the largest known ones need.
+PRELOAD_S = 120.0
+#: Seconds that a fork server has to end its jobs before it is killed. Arbitrary.
+END_S = 5.0
 #: Seconds between attempts to restart a fork server after the system has refused it. Arbitrary.
 REVIVE_AGAIN_S = 0.5
-#: Code that a fork server's interpreter runs. It receives sys.path as an argument and not as PYTHONPATH, which the jobs and
-#: their executables would inherit: a script for another Python would find the wrong standard library.
-FORK_SERVER_CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from fission.runtime.job_fork_server import main; sys.exit(main(sys.argv[2:]))"
-)
-
 log = logging.getLogger("fission.engine")
 
 
@@ -79,6 +76,7 @@ class LocalEngine:
         cleanup: tuple[str, str] = ("", ""),
         title: str = "",
         program: str = FORK_SERVER_CODE,
+        user_modules: Sequence[str] = (),
     ) -> None:
         """Prepare; `open` starts the fork servers.
 
@@ -91,27 +89,30 @@ class LocalEngine:
                 process dies.
             title: purpose of the fork servers, which `ps` shows before the node's name.
             program: code that a fork server's interpreter runs.
+            user_modules: the user's modules (PRELOAD) that the fork servers of these nodes import.
         """
-        self._title, self._program = title, program
-        self._cleanup = cleanup
-        self._pulse_interval_s = pulse_interval_s
+        self._start = ForkServerStart(run_folder, tuple(preload), pulse_interval_s, cleanup, title, program)
         self._run_folder = run_folder
-        self._names = tuple(nodes)
-        self._preload = tuple(preload)
+        self._names, self._user_modules = tuple(nodes), tuple(user_modules)
         self._nodes: dict[NodeName, Node] = {}
         self._gone: list[Node] = []  # earlier incarnations of nodes that were revived
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        self._notices: dict[str, None] = {}  # what was reported about PRELOAD
+        self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def open(self) -> None:
+        limit_s = PRELOAD_S if self._user_modules else START_S
         try:
             for name in self._names:
-                self._nodes[name] = self._start_fork_server(name)
-            await asyncio.wait([node.ready for node in self._nodes.values()], timeout=START_S)
+                self._nodes[name] = self._start_fork_server(name, self._user_modules)
+            await asyncio.wait([node.ready for node in self._nodes.values()], timeout=limit_s)
             for node in self._nodes.values():
                 if not node.ready.done():
-                    raise OSError(f"no report from it for {START_S:g} s")
-                node.ready.result()
+                    doing = f", in which it imports PRELOAD ({', '.join(self._user_modules)})" if self._user_modules else ""
+                    raise OSError(f"no report from it for {limit_s:g} s{doing}")
+                if failed := failures(node.ready.result()):
+                    raise UserError(f"{'; '.join(failed)}; correct that, or remove it from PRELOAD")
         except OSError as why:
             await self.close()
             raise EngineError(f"a fork server did not start: {why}") from None
@@ -119,22 +120,55 @@ class LocalEngine:
             await self.close()
             raise
 
-    def _start_fork_server(self, name: NodeName) -> Node:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            path = json.dumps([entry for entry in sys.path if entry])
-            command = [sys.executable, "-c", self._program, path, str(theirs.fileno()), self._run_folder]
-            title = " ".join(("fission:", *self._title.split(), "fork", "server", name))
-            command += [*self._cleanup, str(self._pulse_interval_s), title, *self._preload]
-            # its own session: a Ctrl-C at the terminal reaches only the client, which then stops the jobs in order
-            try:
-                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
-            except OSError:
-                ours.close()
-                raise
-        node = Node(name, process, ours)
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_channel, node)
+    def _start_fork_server(self, name: NodeName, user_modules: tuple[str, ...]) -> Node:
+        process, channel = self._start.start(name, user_modules)
+        node = Node(name, process, channel, user_modules)
+        asyncio.get_running_loop().add_reader(channel.fileno(), self._on_channel, node)
         return node
+
+    def add_node(self, name: NodeName, user_modules: Sequence[str]) -> None:
+        """Start another virtual node, whose fork server imports modules first.
+
+        Jobs that are launched meanwhile start when it has. What there is to say about the modules is
+        an `EngineNotice`; a module that cannot be imported is left out.
+
+        Args:
+            name: its name, which no node had before.
+            user_modules: names of the modules.
+
+        Raises:
+            OSError: the system refuses the process.
+        """
+        self._notices.clear()
+        node = self._nodes[name] = self._start_fork_server(name, tuple(user_modules))
+        node.late = asyncio.get_running_loop().call_later(PRELOAD_S, node.process.kill)
+
+    def end_node(self, name: NodeName) -> None:
+        """End a node of `add_node` with its jobs, of which nothing more is reported."""
+        node = self._nodes.pop(name)
+        node.leave()
+        task = asyncio.ensure_future(self._end(node))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end(self, node: Node) -> None:
+        if node.loaded:
+            node.signal(signal.SIGTERM)  # unlike the end of its socket, this lets it keep the run folder
+        else:
+            self._sweep(node)  # what a module has started
+            node.process.kill()
+        try:
+            await asyncio.to_thread(node.process.wait, END_S)
+        except subprocess.TimeoutExpired:
+            node.process.kill()
+            await asyncio.to_thread(node.process.wait)
+        self._sweep(node)
+        node.hang_up()
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Return what the events have said about the user's modules, once each."""
+        return tuple(self._notices)
 
     def nodes(self) -> Mapping[NodeName, EngineNode]:
         return {
@@ -251,13 +285,17 @@ class LocalEngine:
             before = self._nodes[name]
             while not self._closed:
                 try:
-                    self._nodes[name] = self._start_fork_server(name)
+                    # a module that ended the process before would do so again
+                    started = self._start_fork_server(name, before.user_modules if before.loaded else ())
                 except OSError as why:  # no memory, no descriptors: the cause of the previous loss may persist for a while
                     log.warning("node %s: its fork server did not start: %s; retrying", name, why)
                     await asyncio.sleep(REVIVE_AGAIN_S)
+                    if self._nodes.get(name) is not before:
+                        break  # it was ended meanwhile
                     continue
                 self._gone.append(before)
-                self._nodes[name].incarnation = before.incarnation + 1
+                self._nodes[name] = started
+                started.incarnation = before.incarnation + 1
                 break
 
     def freeze(self, name: NodeName) -> None:
@@ -280,7 +318,9 @@ class LocalEngine:
         if self._closed:
             return
         self._closed = True
+        await asyncio.gather(*self._ending)
         for node in self._nodes.values():
+            node.cancel_late()
             if node.frozen:  # it would not notice that the client is gone
                 self.kill_node(node.name)
             node.hang_up()  # its fork server kills all jobs, removes the run folder and exits
@@ -292,7 +332,7 @@ class LocalEngine:
             node.running.clear()
         for node in [*self._nodes.values(), *self._gone]:
             try:
-                await asyncio.to_thread(node.process.wait, 5.0)
+                await asyncio.to_thread(node.process.wait, END_S)
             except subprocess.TimeoutExpired:
                 node.process.kill()
                 node.process.wait()
@@ -322,13 +362,16 @@ class LocalEngine:
         if not data:
             self._on_lost(node)
             return
-        for message in node.splitter.feed(data):
+        for message in () if node.leaving else node.splitter.feed(data):
             self._on_report(node, FORK_SERVER_TO_CLIENT.decode(message))
 
     def _on_report(self, node: Node, report: AnyReport) -> None:
         if isinstance(report, ForkServerReady):
+            node.cancel_late()
+            node.loaded = True
             if not node.ready.done():
-                node.ready.set_result(None)
+                node.ready.set_result(report)
+            self._notice(*(f"{text}; its jobs start without it" for text in failures(report)), *remarks(report))
         elif isinstance(report, ForkServerPulse):
             self._events.put_nowait(NodePulse(node.name, node.incarnation))
         else:
@@ -341,11 +384,26 @@ class LocalEngine:
             else:
                 self._on_exit(node, node.running.pop((JobId(job), incarnation)), report.code)
 
+    def _notice(self, *texts: str) -> None:
+        for text in texts:
+            if text not in self._notices:
+                self._notices[text] = None
+                self._events.put_nowait(EngineNotice(text))
+
     def _on_lost(self, node: Node) -> None:
         node.hang_up()
+        node.cancel_late()
+        if node.leaving:
+            return
+        text = ""
+        if not node.loaded and node.user_modules:
+            self._sweep(node)
+            text = f"PRELOAD names a module that ends the process that imports it, one of {', '.join(node.user_modules)}"
+            self._notice(f"{text}; jobs start without them")
         if not node.ready.done():
-            node.ready.set_exception(OSError("it ended during its start; see its message above"))
-            node.ready.exception()  # `open` may have failed already, or been cancelled, and no caller awaits the start of a revived node
+            ended: Exception = OSError("it ended during its start; see its message above")
+            node.ready.set_exception(UserError(f"{text}; remove it from PRELOAD") if text else ended)
+            node.ready.exception()  # `open` may have failed or been cancelled; nothing awaits the start of a revived or added node
         node.lost = True
         for running in node.running.values():
             self._drain(running)

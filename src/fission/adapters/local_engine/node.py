@@ -11,17 +11,30 @@ from collections.abc import Sequence
 
 from fission.adapters.local_engine.running_job import Running
 from fission.ports import JobId, NodeName
+from fission.protocol.messages.fork_server_to_client import ForkServerReady
 from fission.protocol.splitter import Splitter
 
 
 class Node:
-    """A virtual node: a fork server and its jobs."""
+    """A virtual node: a fork server and its jobs.
 
-    def __init__(self, name: NodeName, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+    Attributes:
+        user_modules: the user's modules that its fork server imports.
+        loaded: whether its fork server has loaded its modules.
+        late: ends a fork server that takes too long to import the user's modules.
+        leaving: whether it was ended by `LocalEngine.end_node`: nothing of it is reported.
+    """
+
+    def __init__(
+        self, name: NodeName, process: subprocess.Popen[bytes], channel: socket.socket, user_modules: tuple[str, ...] = ()
+    ) -> None:
+        self.user_modules = user_modules
+        self.loaded = self.leaving = False
+        self.late: asyncio.TimerHandle | None = None
         channel.setblocking(False)  # a frozen node must not make the client wait
         self.name, self.process, self.channel = name, process, channel
         self.splitter = Splitter()
-        self.ready = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[ForkServerReady] = asyncio.get_running_loop().create_future()
         self.running: dict[
             tuple[JobId, int], Running
         ] = {}  # by job and incarnation: a frozen node has incarnations that have been replaced elsewhere
@@ -57,6 +70,21 @@ class Node:
         if self.channel.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self.channel.fileno())
             self.channel.close()
+
+    def cancel_late(self) -> None:
+        """Let the fork server take its time. Idempotent."""
+        if self.late is not None:
+            self.late.cancel()
+            self.late = None
+
+    def leave(self) -> None:
+        """Report nothing of its jobs from now on."""
+        self.leaving = True
+        self.cancel_late()
+        self._drop_outbox()
+        for running in self.running.values():
+            running.close()
+        self.running.clear()
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()

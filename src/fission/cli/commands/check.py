@@ -37,6 +37,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     All faults are reported at once, with file and line. The exit code is 2 if there are faults;
     warnings do not count. With --survive it is 3 if some job would be left without a place.
     """
+    from fission.errors import UserError
     from fission.project.config import load
     from fission.project.foresight import warnings_of
 
@@ -52,6 +53,16 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
         return error.exit_code
     network = loaded.network
     warnings = warnings_of(loaded)
+    if loaded.config.preload:
+        from fission.client.dry_run.preloading import try_preload
+
+        try:
+            warnings += try_preload(loaded)
+        except UserError as error:
+            if not as_json:
+                raise
+            _write(session.network, False, faults=[{"where": "", "text": str(error)}])
+            return error.exit_code
     counts = {"jobs": len(network.jobs), "pipes": len(network.pipes), "nodes": len(loaded.config.nodes)}
     losses = _losses(network, jobs_per_node, pairs) if survive else []
     if survive:

@@ -160,6 +160,8 @@ class NetworkRun:
         try:
             opening = asyncio.create_task(engine.open())
             await asyncio.sleep(0)  # the fork servers start while the folders are made
+            if self._loaded.config.preload:
+                await self._unless_over(opening)  # a module that cannot be imported is a fault of the config, which touches no file
             plan.make_folders()
             with contextlib.suppress(OSError):
                 (self._folder / ENDING_FILE).unlink(missing_ok=True)
@@ -229,6 +231,8 @@ class NetworkRun:
 
     async def _unless_over(self, opening: asyncio.Task[None]) -> None:
         await first_of(opening, self._over.wait())
+        if opening.cancelled():
+            return
         if opening.done():
             opening.result()
         else:

@@ -52,6 +52,7 @@ class ClaimNode(Message, frozen=True, tag="claim_node"):
         root: REMOTE_ROOT; empty: as the service says.
         versions: of Python, fission and Dask, by name.
         follow: whether the node reports what its jobs write.
+        preload: names of the modules that the fork server of this lease imports (PRELOAD).
     """
 
     run: str
@@ -64,6 +65,7 @@ class ClaimNode(Message, frozen=True, tag="claim_node"):
     root: str
     versions: dict[str, str]
     follow: bool
+    preload: tuple[str, ...] = ()
 
 
 class InspectNode(Message, frozen=True, tag="inspect_node"):

@@ -4,11 +4,31 @@ started it.
 
 from __future__ import annotations
 
-from fission.protocol.messages.codec import Codec, Message
+from fission.protocol.messages.codec import Codec, Message, Part
+
+
+class ModuleRemark(Part, frozen=True):
+    """A remark on a module of the setting PRELOAD, as `ForkServerReady` lists it.
+
+    Attributes:
+        module: its name.
+        text: why it cannot be imported, or a clause about what it has left running or open.
+    """
+
+    module: str
+    text: str
 
 
 class ForkServerReady(Message, frozen=True, tag="ready"):
-    """The server has loaded its modules. Sent once, first."""
+    """The server has loaded its modules. Sent once, first.
+
+    Attributes:
+        failed: modules of PRELOAD that cannot be imported.
+        remarks: what other modules of PRELOAD have left running or open.
+    """
+
+    failed: tuple[ModuleRemark, ...] = ()
+    remarks: tuple[ModuleRemark, ...] = ()
 
 
 class ForkServerPulse(Message, frozen=True, tag="pulse"):

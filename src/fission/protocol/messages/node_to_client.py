@@ -160,6 +160,23 @@ class ExitReport(Message, frozen=True, tag="exit_report"):
     report: ProcessReport | None = None
 
 
+class NoticeReport(Message, frozen=True, tag="notice_report"):
+    """The node has something to say to the user. Sent once, possibly before the answer to the order
+    that claims the node.
+
+    Attributes:
+        run: identity of the run.
+        lease: identity of the node's lease.
+        name: of the node, as its service was started.
+        text: a sentence.
+    """
+
+    run: str
+    lease: str
+    name: str
+    text: str
+
+
 class MeasuredLink(Part, frozen=True):
     """The link from the reporting node to another one, as `LinksReport` has it.
 
@@ -206,7 +223,7 @@ class LeasePulse(Message, frozen=True, tag="lease_pulse"):
 
 
 Answer: TypeAlias = "OrderRefused | OrderDone | NodeClaimed | NodeInspected | ArchiveProgress | NetworkRemoved | JobInspected | LogTail"
-Report: TypeAlias = "OutputReport | ExitReport | LinksReport"
+Report: TypeAlias = "OutputReport | ExitReport | NoticeReport | LinksReport"
 
 ANSWERS: Codec[Answer] = Codec(
     "node to client, answers",
@@ -220,5 +237,5 @@ ANSWERS: Codec[Answer] = Codec(
     LogTail,
     max_bytes=MAX_ANSWER_BYTES,
 )
-REPORTS: Codec[Report] = Codec("node to client, reports", OutputReport, ExitReport, LinksReport, max_bytes=MAX_REPORT_BYTES)
+REPORTS: Codec[Report] = Codec("node to client, reports", OutputReport, ExitReport, NoticeReport, LinksReport, max_bytes=MAX_REPORT_BYTES)
 PULSES: Codec[LeasePulse] = Codec("node to client, datagrams", LeasePulse, max_bytes=MAX_DATAGRAM_BYTES)

@@ -58,6 +58,7 @@ def cluster_engine(
         orphan_timeout_s=config.orphan_timeout,
         root=config.remote_root or "",
         versions=versions(),
+        preload=config.preload,
     )
     return DaskEngine(
         parameters,

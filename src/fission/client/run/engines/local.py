@@ -29,4 +29,5 @@ def local_engine(loaded: LoadedNetwork, run_folder: str, shared_prefix: str, nam
         names: names of its virtual nodes.
     """
     nodes = [NodeName(name) for name in names]
-    return LocalEngine(run_folder, nodes, PRELOAD, loaded.config.pulse_interval, (SWEEP, shared_prefix), loaded.name)
+    interval_s, modules = loaded.config.pulse_interval, loaded.config.preload
+    return LocalEngine(run_folder, nodes, PRELOAD, interval_s, (SWEEP, shared_prefix), loaded.name, user_modules=modules)
