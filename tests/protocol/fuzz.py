@@ -15,6 +15,7 @@ from msgspec import inspect
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED
+from fission.protocol.joined import join
 from fission.protocol.link_messages import End, Open, Release
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.codec import DISCRIMINATOR, Codec
@@ -41,6 +42,8 @@ def valid(random: Random, *, wrong: bool = False) -> list[bytes]:
                 pipe, 1, 0, random.choice((1, 5, 2**40)), [random.randbytes(20) for _ in range(random.randrange(1, 4))], None
             )
         ]
+    if kind == 1 and pipe % 2:
+        return [frames.encode_joined(pipe, 1, 0, 3, 2, join([random.random(), "a"]))]
     if kind == 1:
         blocks = [[b"p", *(random.randbytes(9) for _ in range(2))] for _ in range(2)]
         return [bytes(frame) for frame in frames.encode_big(pipe, 1, 0, 3, blocks, None)]

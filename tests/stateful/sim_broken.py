@@ -23,6 +23,7 @@ from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
 from fission.protocol.retained_values import RetainedValues
 from fission.protocol.window import Arrival, Receiver
+from fission.runtime import codec
 from fission.runtime.sink_position import SinkSync
 
 
@@ -152,6 +153,16 @@ def no_waiting_for_values() -> AbstractContextManager[None]:
     return _replace(RetainedValues, settling=False)
 
 
+def values_are_not_frozen() -> AbstractContextManager[None]:
+    """Encode the value that a job has given when its message is sent, as it is by then."""
+
+    def as_it_is(value: Any) -> Any:
+        return value if codec.frozen(value) is not codec.NOT_FROZEN else codec.NOT_FROZEN
+
+    freezer = codec.freezer
+    return _replace(codec, freezer=lambda pipe, **keywords: freezer(pipe, **keywords) and as_it_is)
+
+
 BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no-deduplication": no_deduplication,
     "no-fencing": no_fencing,
@@ -165,4 +176,5 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "a-torn-block-counts": a_torn_block_counts,
     "stored-value-released": stored_value_released,
     "no-waiting-for-values": no_waiting_for_values,
+    "values-are-not-frozen": values_are_not_frozen,
 }

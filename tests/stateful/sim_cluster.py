@@ -40,6 +40,7 @@ from fission.client.run.jobs.bundles import Addresses, Bundles, plans
 from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
+from fission.protocol.joined import separate
 from fission.protocol.link_messages import Data, JobMessage
 from fission.protocol.messages.process_to_engine import ProcessReport
 from fission.protocol.output import Output
@@ -364,7 +365,7 @@ class SimProcess:
         data = frames.decode(message)
         if isinstance(data, Data):
             log = self.cluster.sent.setdefault(data.generation, {}).setdefault(pipe, {})
-            for number, payload in enumerate(data.payloads, data.sqn):
+            for number, payload in enumerate(separate(data.payloads), data.sqn):
                 value = pickle.loads(payload)
                 if log.setdefault(number, value) != value:
                     raise InvariantViolated(f"{self} sent a different block {number} of generation {data.generation} on pipe {pipe}")

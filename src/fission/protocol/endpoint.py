@@ -5,7 +5,7 @@ and it has no lock, thread, socket or clock. docs/endpoint.md explains it. The p
 consists of can be read alone:
 
     inputs              `endpoint_inputs`, with `align`, `optional`, `release`
-    outputs             `output` and `dropping`, with `replay_buffer`, `window`, `pacing`
+    outputs             `output` and `dropping`, with `replay_buffer`, `window`, `joined`, `pacing`
     checkpoints         `checkpointing`, with `checkpoint`
     retained values     `retained_values`
     the end             `ending`
@@ -208,6 +208,16 @@ class Endpoint:
             raise LocalProtocolError("no block follows the end of a job")
         self.arm_if(self.outputs[index].add(payload, head, now))
 
+    def put_value(self, index: int, value: Any, now: float) -> None:
+        """Do as `put` with a value that may be joined with others; see `Output.add_value`.
+
+        Raises:
+            LocalProtocolError: the job has ended.
+        """
+        if self.finishing:
+            raise LocalProtocolError("no block follows the end of a job")
+        self.arm_if(self.outputs[index].add_value(value, now))
+
     def flush(self) -> None:
         """Send the blocks held back, because the job is about to wait."""
         for output in self.outputs:
@@ -335,7 +345,9 @@ class Endpoint:
             MemoryGone: as `data_received`.
         """
         payloads = message.payloads
-        if type(payloads[0]) is list:
+        if type(payloads[0]) is tuple:
+            size = len(payloads[0][0].payload)
+        elif type(payloads[0]) is list:
             size = self._arrivals.look_up(message)
         else:
             size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))

@@ -14,7 +14,8 @@ starts with a header of fixed size. The layout, little-endian:
              is a frame of its own. The length of each payload is followed by those of its buffers.
              If there are several blocks, the number of buffers of each (u32 each) precedes the
              lengths. With SHARED, the buffers are in shared memory, and each payload is followed by
-             its descriptors instead.
+             its descriptors instead. With JOINED, the blocks are encoded together (`joined`): after
+             the header comes one payload for all of them, without a length.
     OPEN     sqn = the producer's mark (low watermark): its blocks up to here are released. The
              first message of every incarnation of a producer.
     END      sqn = the last block of the pipe; no block follows. extra = 1: nor in any later
@@ -44,6 +45,7 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.joined import Joined
 from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
@@ -57,6 +59,7 @@ HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
 HAD = 8
+JOINED = 16
 
 #: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
@@ -94,6 +97,25 @@ def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads
             raise LocalProtocolError(f"{count} blocks need as many heads; got {len(heads)}")
         return b"".join((header, _numbers(heads), lengths, *payloads))
     except (struct.error, OverflowError) as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
+def encode_joined(pipe: int, incarnation: int, generation: int, sqn: int, count: int, payload: bytes) -> bytes:
+    """Return the only frame of ``count`` blocks from ``sqn`` on that are encoded together.
+
+    Args:
+        pipe, incarnation, generation, sqn: as in the header.
+        count: number of blocks.
+        payload: what `joined.join` returned for them.
+
+    Raises:
+        LocalProtocolError: there is no block, or there are too many.
+    """
+    if not 0 < count <= MAX_BLOCKS:
+        raise LocalProtocolError(f"a message holds 1 to {MAX_BLOCKS} blocks; got {count}")
+    try:
+        return _HEADER.pack(VERSION, DATA, JOINED, pipe, incarnation, generation, sqn, count, 0) + payload
+    except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 
 
@@ -278,6 +300,8 @@ def _decode_data(
     frames: Sequence[Buffer], flags: int, pipe: int, incarnation: int, generation: int, sqn: int, count: int, extra: int
 ) -> Data:
     first = frames[0]
+    if flags == JOINED and len(frames) == 1 and not extra and 0 < count <= MAX_BLOCKS and 1 <= sqn <= CLOSED - count:
+        return Data(pipe, incarnation, generation, sqn, Joined(bytes(first[_HEADER.size :]), count).blocks(), None)
     if flags & ~(HAS_HEADS | OUT_OF_BAND | SHARED):
         raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:

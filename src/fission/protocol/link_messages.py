@@ -28,8 +28,8 @@ class Data(NamedTuple):
 
     Attributes:
         payloads: one entry per block: its bytes; [payload, buffer, ...] for a block with
-            out-of-band buffers; or [payload, `Descriptor`, ...] if the buffers are in shared
-            memory.
+            out-of-band buffers; [payload, `Descriptor`, ...] if the buffers are in shared memory;
+            or (`Joined`, index) if the blocks are encoded together.
         heads: one number per block; None if all are 0.
     """
 

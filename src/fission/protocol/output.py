@@ -14,6 +14,7 @@ from typing import Any
 from fission.protocol import frames
 from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
+from fission.protocol.joined import encode_value, join
 from fission.protocol.large_blocks import big_message, is_leased
 from fission.protocol.pacing import (
     BEHIND_BLOCKS,
@@ -39,7 +40,9 @@ class Output(ReplayBuffer):
 
     Attributes:
         heads: heads of the pending blocks; None if all are 0.
-        size: size of the pending blocks, in bytes.
+        joins: whether the pending blocks are values to be encoded together (`joined`), not payloads.
+            Only the thread that puts blocks changes it, with the lock held. Never with heads.
+        size: size of the pending blocks, in bytes; 0 if they are values, which are small.
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
         busy: whether blocks are among the effects that `after_send` has not confirmed.
@@ -71,6 +74,7 @@ class Output(ReplayBuffer):
         self.blocked_s = self.blocked_since = 0.0
         self._reader = reader
         self.heads: list[int] | None = None
+        self.joins = False
         self.size = 0
         self.hold_until = -1.0
         self.behind = False
@@ -87,6 +91,8 @@ class Output(ReplayBuffer):
             head: head of the block, as a number.
             now: current time, in seconds.
         """
+        if self.joins:
+            self.encode_values()
         self.pending.append(payload)
         self.size += len(payload) if isinstance(payload, bytes) else self._weight(payload)
         self._some_big = self._some_big or type(payload) is not bytes
@@ -95,6 +101,25 @@ class Output(ReplayBuffer):
                 self.heads = [0] * (len(self.pending) - 1)
             self.heads.append(head)
         return self.look(now)
+
+    def add_value(self, value: Any, now: float) -> float:
+        """Put a value that may be joined with others; return the same as `look`.
+
+        Args:
+            value: the value, without a head; only FISSION refers to it.
+            now: current time, in seconds.
+        """
+        if not self.joins and self.pending:
+            return self.add(encode_value(value), 0, now)
+        self.joins = True
+        self.pending.append(value)
+        return self.look(now)
+
+    def encode_values(self) -> None:
+        """Encode the pending values one by one, so that other blocks may follow."""
+        self.joins = False
+        self.pending[:] = map(encode_value, self.pending)
+        self.size = sum(map(len, self.pending))
 
     def look(self, now: float) -> float:
         """Hold or send the pending blocks, after one was added.
@@ -163,6 +188,12 @@ class Output(ReplayBuffer):
         self.heads, self.size = None, 0
         if self.closed:
             return
+        if self.joins and len(blocks) > 1:
+            payload = join(blocks)
+            self._send([frames.encode_joined(*self._place, len(blocks), payload)], len(blocks), len(payload))
+            return
+        if self.joins:
+            blocks = [encode_value(blocks[0])]
         if self._some_big:
             self._some_big = False
             self._send_in_runs(blocks, heads)

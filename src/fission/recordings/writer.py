@@ -14,6 +14,7 @@ from typing import Any
 from fission import durable
 from fission.core.base import BasePipe
 from fission.errors import UserError
+from fission.protocol.joined import separate
 from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
 
 #: Bytes that are buffered before they are passed to the operating system, and seconds after which
@@ -74,6 +75,7 @@ class Recorder:
                 complete, and nothing further can be written.
         """
         when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # times never decrease, even if the clock is set
+        payloads = separate(payloads)
         small: list[Any] = []
         first = sqn
         for index, payload in enumerate(payloads):

@@ -17,9 +17,11 @@ from typing import Any, TypeAlias
 
 from fission.core.block_file import BlockFile
 from fission.core.new_arrays import give_away
-from fission.core.pipes import BasePipe, ReadJSONMixIn, ReadPickleMixIn, WriteJSONMixIn, WritePickleMixIn
+from fission.core.pipes import BasePipe, BytesPipe, ReadJSONMixIn, ReadPickleMixIn, WriteJSONMixIn, WritePickleMixIn
 from fission.errors import Stopped
 from fission.ports import Lease
+from fission.protocol.joined import take_column
+from fission.protocol.pacing import COALESCE_BLOCKS, COALESCE_BYTES
 
 Encoder: TypeAlias = Callable[[Any], "bytes | list[Any]"]
 Decoder: TypeAlias = Callable[[Any], Any]
@@ -29,6 +31,15 @@ Refusal: TypeAlias = Callable[[BaseException], Exception]
 #: Buffers of at least this many bytes travel beside the pickle, which does not copy them. From the issue "big blocks at
 #: memory speed".
 OUT_OF_BAND_BYTES = 64 << 10
+#: Returned by `frozen` for a value that it cannot freeze.
+NOT_FROZEN: Any = object()
+#: Largest value that is frozen. Arbitrary: with it a full message of values is as large as one of payloads may be.
+FROZEN_BYTES = COALESCE_BYTES // COALESCE_BLOCKS
+_FROZEN_ITEMS = 4  # measured: for more, a pickle costs less than a look at each
+_ITEM_BYTES = FROZEN_BYTES // _FROZEN_ITEMS
+_LARGEST_INT = 1 << 63  # arbitrary
+_NUMBERS = frozenset({float, bool, complex, type(None)})
+_TEXTS = frozenset({bytes, str})
 _READS_BYTES = (BasePipe, ReadJSONMixIn)  # their `read` returns the block unchanged
 _WRITES_BYTES = (BasePipe, WriteJSONMixIn)
 _FRAMES = (BasePipe, ReadJSONMixIn, ReadPickleMixIn)
@@ -53,6 +64,45 @@ def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease 
         if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
             return _bytes_encoder(pipe)
     return _file_encoder(pipe)
+
+
+def freezer(pipe: BasePipe, *, plain: bool = False) -> Callable[[Any], Any] | None:
+    """Return the function that freezes values which may be put instead of payloads: `frozen`.
+
+    Returns None if the pipe takes only payloads.
+
+    Args:
+        pipe: as in `encoder`.
+        plain: as in `encoder`.
+    """
+    usual = _pickles(pipe) and _owner(pipe, "read_wrapper") in _FRAMES and _same(pipe, "pack", BasePipe)
+    return frozen if usual and not (plain or pipe.ASYNC) else None
+
+
+def frozen(value: Any) -> Any:
+    """Return what a small plain value is now, for encoding it later; `NOT_FROZEN` for any other.
+
+    A value is plain if its pickle has nothing but numbers, text and bytes of exactly the built-in
+    types, or one list of such. A list is copied, because the job may change it.
+    """
+    kind = type(value)
+    if kind is list:
+        if len(value) > _FROZEN_ITEMS:
+            return NOT_FROZEN
+        value = value[:]  # before the checks: another thread may change it
+        for item in value:
+            kind = type(item)
+            if kind in _NUMBERS:
+                continue
+            if kind in _TEXTS:
+                if len(item) > _ITEM_BYTES:
+                    return NOT_FROZEN
+            elif kind is not int or not -_LARGEST_INT < item < _LARGEST_INT:
+                return NOT_FROZEN
+        return value
+    if kind in _NUMBERS or (kind is int and -_LARGEST_INT < value < _LARGEST_INT):
+        return value
+    return value if kind in _TEXTS and len(value) <= FROZEN_BYTES else NOT_FROZEN
 
 
 def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
@@ -84,15 +134,21 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
         decode: function that `decoder` returned for the pipe.
     """
     lazily = functools.partial(map, decode)
+    if decode is bytes:  # blocks that arrive as bytes are what `run` gets
+        return lambda payloads: payloads if set(map(type, payloads)) == {bytes} else lazily(payloads)
     if not (_pickles(pipe) and _same(pipe, "unpack", BasePipe)):
         return lazily
     loads = pickle.loads
 
     def column_of(payloads: list[Any]) -> Iterable[Any]:
         # decoding all at once saves a call for each block; blocks with buffers are decoded lazily, to free the buffers early
-        if type(payloads[0]) is list:
+        kind = type(payloads[0])
+        if kind is list:
             return lazily(payloads)
         try:
+            if kind is tuple:
+                run = take_column(payloads)
+                return lazily(payloads) if run is None else run
             values = list(map(loads, payloads))
         except Stopped:
             raise
@@ -186,6 +242,10 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
 
     def decode(payload: Any) -> Any:
         try:  # inside, instead of using `_guarded`: saves a call for each block of the most frequent kind of pipe
+            if type(payload) is bytes:
+                return loads(payload)
+            if type(payload) is tuple:  # joined with others
+                return payload[0].take(payload[1])
             if type(payload) is not list:
                 return loads(payload)
             return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
@@ -202,8 +262,11 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
 
 def _bytes_encoder(pipe: BasePipe) -> Encoder:
     pack, size = pipe.pack, _length(pipe)
+    as_it_is = size if _owner(pipe, "pack") in (BasePipe, BytesPipe) else None
 
     def encode(value: Any) -> bytes:
+        if type(value) is bytes and len(value) == as_it_is:  # for speed: the code below gives the same result
+            return value
         packed = pack(value)
         if not isinstance(packed, (bytes, bytearray, memoryview)):
             raise TypeError(f"pack must give bytes, it gave {type(packed).__name__}")

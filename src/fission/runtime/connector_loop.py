@@ -11,6 +11,7 @@ from fission.errors import Stopped
 from fission.protocol.align import Aligner
 from fission.protocol.batches import Batch
 from fission.protocol.messages.job_to_client import JobWarning
+from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.compute_loop import ComputeLoop
 from fission.runtime.sink_position import repetition_warning
 
@@ -167,6 +168,7 @@ class ConnectorLoop(ComputeLoop):
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """Run the most frequent case, one output, in a loop that determines FISSION's speed."""
         job, rule, encode, put = self._job, self._shell.rule, self._results_out.encoders[0], self._outputs[0].put
+        put_value, freeze = self._outputs[0].put_value, self._results_out.freezers[0]
         checkpointer, number = self._checkpointer, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
@@ -175,6 +177,8 @@ class ConnectorLoop(ComputeLoop):
                 self._send(result, None)
                 if self._over or job.finished:
                     break
+            elif freeze is not None and (value := freeze(result)) is not NOT_FROZEN:
+                put_value(value)
             else:
                 try:
                     payload = encode(result)

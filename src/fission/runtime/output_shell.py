@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fission.protocol.endpoint import Endpoint
+from fission.protocol.joined import encode_value
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, COALESCE_BYTES, PRESS_S
 
@@ -45,7 +46,10 @@ class OutputShell:
     Attributes:
         machine: state machine that decides. Any thread may read its attributes.
         pipe: id of the pipe.
+        joins: whether `put_value` may be called.
     """
+
+    joins = True
 
     def __init__(self, index: int, owner: OutputOwner) -> None:
         """Prepare.
@@ -72,7 +76,7 @@ class OutputShell:
                 putting the other outputs of this compute block.
         """
         machine = self.machine
-        if type(payload) is bytes and not head and machine.heads is None:
+        if type(payload) is bytes and not head and machine.heads is None and not machine.joins:
             # A block joins the blocks held back without taking the lock, which would be most of the cost of a small block. The list
             # grows only here, at its end, and shrinks only with the lock held, from its start; each is one step of the interpreter.
             pending = machine.pending
@@ -90,6 +94,30 @@ class OutputShell:
             return
         with self._lock:
             self._owner.endpoint.put(self._index, payload, head, self._clock())
+            self._after_put(wait)
+
+    def put_value(self, value: Any, *, wait: bool = True) -> None:
+        """Do as `put` with a value that may be encoded together with others: see `codec.frozen`.
+
+        Args:
+            value: value without a head, to which only FISSION refers.
+            wait: as in `put`.
+        """
+        machine = self.machine
+        if machine.joins:  # without the lock, as in `put`; values are so small that their bytes need no count
+            pending = machine.pending
+            pending.append(value)
+            if 1 < len(pending) < machine.allow and (machine.behind or self._clock() < machine.hold_until):
+                return
+            with self._lock:
+                self._owner.endpoint.arm_if(machine.look(self._clock()))
+                self._after_put(wait)
+            return
+        if machine.pending:
+            self.put(encode_value(value), wait=wait)
+            return
+        with self._lock:
+            self._owner.endpoint.put_value(self._index, value, self._clock())
             self._after_put(wait)
 
     def wait_for_room(self) -> None:
@@ -167,6 +195,8 @@ class OutputShell:
 
 class DroppingOutputShell(OutputShell):
     """An output whose consumer has a MAX_QUEUE, which coalesces no blocks."""
+
+    joins = False
 
     def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
         """Number a block and send it if its consumer keeps up. Never blocks.

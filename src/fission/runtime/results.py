@@ -24,6 +24,7 @@ class ResultsOut:
 
     Attributes:
         encoders: one encoder per output.
+        freezers: one `codec.freezer` per output; None if it takes only payloads.
     """
 
     def __init__(self, job: PythonJob, shell: EndpointShell, bundle: JobBundle) -> None:
@@ -35,6 +36,10 @@ class ResultsOut:
         self.encoders = [
             codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
             for index, pipe in enumerate(job.outputs)
+        ]
+        self.freezers = [
+            codec.freezer(pipe, plain=pipe.id in bundle.plain) if output.joins else None
+            for pipe, output in zip(job.outputs, shell.outputs, strict=True)
         ]
         # a single value for all outputs is encoded once if all pipes encode it the same way
         kinds = {(type(pipe), pipe.id in bundle.plain, _settings(pipe)) for pipe in job.outputs}

@@ -8,6 +8,7 @@ from typing import Any
 
 from fission.core.head import Head
 from fission.errors import Stopped
+from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.compute_loop import ComputeLoop
 
 
@@ -61,7 +62,8 @@ class SourceLoop(ComputeLoop):
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """Run the most frequent kind of source: one output, no heads, no inputs, no snapshots."""
         job, output, endpoint = self._job, self._outputs[0].machine, self._shell.endpoint
-        encode, put = self._results_out.encoders[0], self._outputs[0].put
+        encode, put, put_value = self._results_out.encoders[0], self._outputs[0].put, self._outputs[0].put_value
+        freeze = self._results_out.freezers[0]
         generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:
@@ -74,6 +76,8 @@ class SourceLoop(ComputeLoop):
                     self._send(result, None)
                     if self._over or job.finished:
                         break
+                elif freeze is not None and (value := freeze(result)) is not NOT_FROZEN:
+                    put_value(value)
                 else:
                     try:
                         payload = encode(result)
