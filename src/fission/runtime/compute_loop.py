@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 from fission.core.head import FINISHED, RESET, bit_mask
 from fission.core.jobs import PythonJob
+from fission.errors import Stopped
 from fission.ports import JobBundle
 from fission.runtime import report
 from fission.runtime.arguments import ArgumentsIn
 from fission.runtime.checkpointer import make_checkpointer
+from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import HeadsIn
 from fission.runtime.results import ResultsOut
@@ -57,6 +59,7 @@ class ComputeLoop:
         self._shell = shell
         self._outputs = shell.outputs
         self._results_out = ResultsOut(job, shell, bundle)
+        self._send_to_all = self._sender_to_all() if len(self._outputs) > 1 else None
         self._arguments_in = ArgumentsIn(job, shell, bundle)
         self._detours = job.HEAD or any(self._arguments_in.optional)
         self._head_size = bundle.head_size
@@ -76,6 +79,47 @@ class ComputeLoop:
         self.limit: Callable[[], AbstractContextManager[None]] = nullcontext
 
     # results of `run` -> outputs
+
+    def _sender_to_all(self) -> Callable[[Any, int], None]:
+        """Return the function that sends a value to all of several outputs, the fast way.
+
+        It gets a result that is neither None nor a tuple, of a job that has not finished and sets no
+        heads, and the number of the compute block; `_send` would do the same. It raises ValueFitError
+        if the value does not fit.
+        """
+        results, outputs, rule = self._results_out, self._outputs, self._shell.rule
+        encode = results.for_all
+        if encode is None:
+
+            def send_each(value: Any, number: int) -> None:
+                rule.done = number - 1
+                self._send(value, None)
+
+            return send_each
+        freeze = results.freezers[0] if all(results.freezers) else None
+        puts, puts_value = [output.put for output in outputs], [output.put_value for output in outputs]
+        machines = [output.machine for output in outputs]
+
+        def send(value: Any, number: int) -> None:
+            if freeze is not None and (kept := freeze(value)) is not NOT_FROZEN:
+                for put_value in puts_value:
+                    put_value(kept, wait=False)
+            else:
+                try:
+                    payload = encode(value)
+                except Stopped:
+                    raise
+                except BaseException as why:
+                    raise results.misfit(0, value, why, number) from why
+                for put in puts:
+                    put(payload, wait=False)
+            for machine in machines:
+                if not machine.allow:  # only now, as in `_send`
+                    for output in outputs:
+                        output.wait_for_room()
+                    return
+
+        return send
 
     def _send(self, result: Any, heads: list[int] | None) -> None:
         if result is None:

@@ -122,7 +122,8 @@ class ConnectorLoop(ComputeLoop):
             for output in self._outputs:
                 output.seek(batch.numbers[0])
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
-            return self._compute_fully(batch)
+            self._compute_fully(batch)
+            return
         decoded = self._arguments_in.columns(batch.columns)
         job, run, rule, checkpointer, sink = self._job, self._job.run, self._shell.rule, self._checkpointer, self._sink
         if not self._outputs:
@@ -138,18 +139,8 @@ class ConnectorLoop(ComputeLoop):
                 if checkpointer is not None:
                     checkpointer.after(number)
             self._number = number
-        elif len(self._outputs) == 1:
-            return self._compute_one_output(run, decoded)
         else:
-            for arguments in zip(*decoded, strict=True):
-                self._send(run(*arguments), None)
-                self._number += 1
-                if self._over or job.finished:
-                    return None
-                rule.done = self._number
-                if checkpointer is not None:
-                    checkpointer.after(self._number)
-        return None
+            self._compute_outputs(run, decoded)
 
     def _leave_out(self, number: int) -> None:
         """Release the skipped compute blocks before this one without waiting for the next one."""
@@ -165,10 +156,11 @@ class ConnectorLoop(ComputeLoop):
                 self._sink.begin(self._generation, number, restarted=False)
             self._number = number - 1
 
-    def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
-        """Run the most frequent case, one output, in a loop that determines FISSION's speed."""
+    def _compute_outputs(self, run: Callable[..., Any], decoded: list[Any]) -> None:
+        """Run the most frequent case, a job with outputs, in a loop that determines FISSION's speed."""
         job, rule, encode, put = self._job, self._shell.rule, self._results_out.encoders[0], self._outputs[0].put
-        put_value, freeze = self._outputs[0].put_value, self._results_out.freezers[0]
+        put_value, send_to_all = self._outputs[0].put_value, self._send_to_all
+        freeze = self._results_out.freezers[0] if send_to_all is None else None
         checkpointer, number = self._checkpointer, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
@@ -179,6 +171,8 @@ class ConnectorLoop(ComputeLoop):
                     break
             elif freeze is not None and (value := freeze(result)) is not NOT_FROZEN:
                 put_value(value)
+            elif send_to_all is not None:
+                send_to_all(result, number)
             else:
                 try:
                     payload = encode(result)

@@ -25,6 +25,8 @@ class ResultsOut:
     Attributes:
         encoders: one encoder per output.
         freezers: one `codec.freezer` per output; None if it takes only payloads.
+        for_all: encoder of a single value for all of several outputs; None if they encode it in
+            different ways.
     """
 
     def __init__(self, job: PythonJob, shell: EndpointShell, bundle: JobBundle) -> None:
@@ -43,7 +45,7 @@ class ResultsOut:
         ]
         # a single value for all outputs is encoded once if all pipes encode it the same way
         kinds = {(type(pipe), pipe.id in bundle.plain, _settings(pipe)) for pipe in job.outputs}
-        self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
+        self.for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
 
     def payloads(self, result: Any) -> list[Any]:
         """Return one payload per output.
@@ -59,9 +61,9 @@ class ResultsOut:
                     f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
                 )
             return [self._encode(index, value) for index, value in enumerate(result)]
-        if self._for_all is not None and count > 1:
+        if self.for_all is not None and count > 1:
             try:
-                return [self._for_all(result)] * count
+                return [self.for_all(result)] * count
             except Stopped:
                 raise
             except BaseException as why:

@@ -18,7 +18,7 @@ class SourceLoop(ComputeLoop):
     def _source_turns(self) -> Iterator[bool]:
         shell, outputs = self._shell, self._outputs
         results = self._results() if self._steps is None else self._steps.through(self._results())
-        if len(outputs) == 1 and not self._job.HEAD and not self._job.inputs and self._checkpointer is None:
+        if outputs and not self._job.HEAD and not self._job.inputs and self._checkpointer is None:
             yield from self._plain_source_turns(results)
             return
         yield from self._renumbering()
@@ -60,10 +60,11 @@ class SourceLoop(ComputeLoop):
             self._checkpointer.first_of_generation(self._generation, 1)
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
-        """Run the most frequent kind of source: one output, no heads, no inputs, no snapshots."""
+        """Run the most frequent kind of source: no heads, no inputs, no snapshots."""
         job, output, endpoint = self._job, self._outputs[0].machine, self._shell.endpoint
         encode, put, put_value = self._results_out.encoders[0], self._outputs[0].put, self._outputs[0].put_value
-        freeze = self._results_out.freezers[0]
+        send_to_all = self._send_to_all
+        freeze = self._results_out.freezers[0] if send_to_all is None else None
         generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:
@@ -73,11 +74,14 @@ class SourceLoop(ComputeLoop):
                 number += 1
                 if result is None or type(result) is tuple or job.finished or number == 1:
                     self._number = number
+                    endpoint.rule.done = number - 1  # an error names the block
                     self._send(result, None)
                     if self._over or job.finished:
                         break
                 elif freeze is not None and (value := freeze(result)) is not NOT_FROZEN:
                     put_value(value)
+                elif send_to_all is not None:
+                    send_to_all(result, number)
                 else:
                     try:
                         payload = encode(result)
@@ -86,7 +90,7 @@ class SourceLoop(ComputeLoop):
                     except BaseException as why:
                         raise self._results_out.misfit(0, result, why, number) from why
                     put(payload)
-                if output.closed:
+                if output.closed and endpoint.unwanted:
                     break
                 if not number % turn:
                     yield False
