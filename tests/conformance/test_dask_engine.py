@@ -30,7 +30,7 @@ from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, make_keys
 from fission.adapters.sealing import Seals
-from fission.ports import JobArchives, NodeName
+from fission.ports import JobArchives, JobId, NodeName
 from fission.project.archives import pack
 from fission.service.versions import versions
 from tests.conformance.engine import DEADLINE_S, FIRST, FOREVER, ROOT, SECOND, EngineConformance, Site, Trial, gone
@@ -204,6 +204,19 @@ class TestDaskEngine(EngineConformance):
             site.thaw(FIRST)
         for pid in pids:
             asyncio.run(asyncio.wait_for(gone(pid), 2 * DEADLINE_S))
+
+    def test_a_job_that_a_resumed_client_hears_before_its_node_has_joined(self, play: Any) -> None:
+        """It asks for its snapshot again; a client that failed because of it would end the network."""
+
+        async def scenario(trial: Trial) -> None:
+            away = NodeName("away")
+            await trial.engine.bring(JobId(1), 2, away, "0.5", iter([b"state"]))
+            await trial.engine.stop(JobId(1), 1, away, grace=0)
+            assert await trial.engine.look(JobId(1), 2, away) == ""
+            job = await trial.launch("job.finish()")  # the others are not concerned
+            await trial.exit(job)
+
+        play(scenario)
 
     def test_the_jobs_of_a_killed_service_die_with_it(self, play: Any, site: ServiceSite) -> None:
         async def scenario(trial: Trial) -> None:

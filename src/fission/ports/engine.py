@@ -175,7 +175,8 @@ class Engine(Protocol):
     async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
         """Send a snapshot to the incarnation that requested it; return before it has arrived.
 
-        It appears as a file in the incarnation's `Place.snapshot_folder`.
+        It appears as a file in the incarnation's `Place.snapshot_folder`. An incarnation that does
+        not get it asks again, also if its node has not joined a resumed client yet.
 
         Args:
             job: id of the job.
@@ -190,7 +191,8 @@ class Engine(Protocol):
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         """Ask an incarnation of a job to stop, and kill it after a while. Its end is an event.
 
-        The job's ``finally`` blocks run.
+        The job's ``finally`` blocks run. Nothing happens if the incarnation does not run there, or
+        if the node has not joined a resumed client yet.
 
         Args:
             job: id of the job.

@@ -198,7 +198,9 @@ class DaskEngine:
         return answer.error if isinstance(answer, OrderRefused) else None
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
-        member = self._member(node)
+        member = self._register.newest(node)
+        if member is None:
+            return  # the client is resumed, and the node has not joined it yet; superseded incarnations are stopped when it does
         order = StopJob(run=self._parameters.run, job=job, incarnation=incarnation, grace_s=max(0.0, grace))
 
         async def give() -> None:
@@ -212,8 +214,8 @@ class DaskEngine:
         return None
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
-        member = self._member(node)
-        if not member.worker:
+        member = self._register.newest(node)
+        if member is None or not member.worker:
             return ""
         order = InspectJob(run=self._parameters.run, job=job, incarnation=incarnation)
         with contextlib.suppress(EngineError, asyncio.TimeoutError):
@@ -222,8 +224,11 @@ class DaskEngine:
         return ""
 
     async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
+        member = self._register.newest(node)
+        if member is None:
+            return  # a resumed client hears the jobs of a node before the node has joined it; the incarnation asks again
         first = StoreSnapshot(run=self._parameters.run, job=job, incarnation=incarnation, name=name, start=0, state="more")
-        self._archive_sender.bring_snapshot(self._member(node), first, pieces)
+        self._archive_sender.bring_snapshot(member, first, pieces)
 
     async def lost(self, node: NodeName) -> None:
         """Disconnect a node that supervision has declared dead.
