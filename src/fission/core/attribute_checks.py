@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fission.core.base_job import BaseJob
 from fission.core.executable_job import ExecutableJob
+from fission.core.pipes import BytesPipe
 from fission.core.registry import place_of
 from fission.errors import Fault
 
@@ -114,6 +115,7 @@ _PIPE_RULES = {
     "OPTIONAL_BUFFER_SIZE": _Rule(_int(0), "a number of blocks of at least 0 (0: no limit)"),
     "OPTIONAL_DELETE_MODE": _Rule(lambda value: value in ("oldest", "newest") and isinstance(value, str), "'oldest' or 'newest'"),
 }
+_BYTES_PIPE_RULES = {"VIEW": _Rule(_bool, "True or False")}
 
 
 def attribute_faults(network: JobGraph) -> Iterator[Fault]:
@@ -127,6 +129,8 @@ def attribute_faults(network: JobGraph) -> Iterator[Fault]:
             yield from _faults(job, job._fission_name, _EXECUTABLE_RULES, job._fission_place)
     for pipe in network.pipes.values():
         yield from _faults(pipe, str(pipe), _PIPE_RULES, pipe.created_at)
+        if isinstance(pipe, BytesPipe):
+            yield from _faults(pipe, str(pipe), _BYTES_PIPE_RULES, pipe.created_at)
 
 
 def _faults(thing: object, name: str, rules: Mapping[str, _Rule], place: str) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import PickleBuffer
 from typing import Any
 
 from fission.errors import ValueFitError
@@ -32,6 +33,17 @@ def bytes_of(taker: str, data: Any, size: int | str | None = None) -> bytes:
     if _has_addresses(view.format):
         raise ValueFitError(f"{wants}, not {type(data).__name__} of format {view.format!r}, which has addresses")
     return view.tobytes()
+
+
+def contiguous(data: Any) -> memoryview | None:
+    """Return the memory of a buffer if it is what `bytes_of` copies; otherwise None."""
+    try:
+        view = memoryview(data)
+        if not view.c_contiguous or _has_addresses(view.format):
+            return None
+        return PickleBuffer(data).raw()
+    except (TypeError, ValueError, BufferError):
+        return None
 
 
 def _has_addresses(format: str) -> bool:

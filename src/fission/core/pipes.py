@@ -152,6 +152,10 @@ class JSONPipe(JSONMixIn, BasePipe):
 class BytesPipe(BasePipe):
     """Takes bytes of one fixed length, unchanged: for executables, and for samples.
 
+    Class attributes, for subclasses to override:
+        VIEW: whether `unpack`, and with it `run`, gets a read-only memoryview instead of bytes. A
+            block of 64 KiB or more from a Python job on the same machine is then not copied.
+
     Args:
         id: as for every pipe.
         block_size: bytes of one block, at least 1.
@@ -160,6 +164,8 @@ class BytesPipe(BasePipe):
     Raises:
         DefinitionError: a size or count is not an int of at least 1, or differs at the other end.
     """
+
+    VIEW: bool = False
 
     def __init__(self, id: int, block_size: int, block_count: int = 1) -> None:
         super().__init__(id)

@@ -132,10 +132,10 @@ class PythonJob(BaseJob):
             return out
 
         The array is in memory that consumers on this machine share. It is recognised when it is
-        returned on a `PicklePipe`, alone or inside other values, also reshaped, on one output or
-        several. It is copied if there is no shared memory, if that is full, if a consumer is on
-        another machine, if the array has less than 64 KiB, or if another thread than the job's own
-        has requested it.
+        returned on a `PicklePipe`, alone or inside other values, or as the block of a `BytesPipe`,
+        also reshaped, on one output or several. It is copied if there is no shared memory, if that
+        is full, if a consumer is on another machine, if the array has less than 64 KiB (on a
+        `BytesPipe` without VIEW, 256 KiB), or if another thread than the job's own has requested it.
 
         *Returning gives the array away.* From then on it is read-only, copied or not: writing to it
         raises ValueError. The job may keep reading it, and return it again. A part of it, or a

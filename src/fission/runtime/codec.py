@@ -4,6 +4,9 @@ A pipe that does not override `read`, `write` and `read_wrapper` takes the fast 
 file objects, and the large buffers of a pickled value (numpy arrays) stay out of the pickle. Any
 other pipe writes to and reads from a file in memory. The payload of a block is then the output of
 `write`, or the result of the user's `read_wrapper` on that output: it is what the other end reads.
+
+A large payload of any pipe between Python jobs moves to shared memory as a whole: [b"", lease]
+arrives as [b"", memory].
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from fission.core.block_file import BlockFile
+from fission.core.buffers import contiguous
 from fission.core.new_arrays import give_away
 from fission.core.pipes import BasePipe, BytesPipe, ReadJSONMixIn, ReadPickleMixIn, WriteJSONMixIn, WritePickleMixIn
 from fission.errors import Stopped
@@ -40,6 +44,9 @@ _ITEM_BYTES = FROZEN_BYTES // _FROZEN_ITEMS
 _LARGEST_INT = 1 << 63  # arbitrary
 _NUMBERS = frozenset({float, bool, complex, type(None)})
 _TEXTS = frozenset({bytes, str})
+#: Payloads of at least this many bytes, of which a consumer makes copies, move to shared memory. Measured: at 64 KiB a
+#: lease costs as much as the copies into and out of a socket.
+WHOLE_BYTES = 256 << 10
 _READS_BYTES = (BasePipe, ReadJSONMixIn)  # their `read` returns the block unchanged
 _WRITES_BYTES = (BasePipe, WriteJSONMixIn)
 _FRAMES = (BasePipe, ReadJSONMixIn, ReadPickleMixIn)
@@ -62,8 +69,8 @@ def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease 
         if _pickles(pipe):
             return _pickler(pack, in_band=plain, lend=lend)
         if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
-            return _bytes_encoder(pipe)
-    return _file_encoder(pipe)
+            return _bytes_encoder(pipe, None if plain else lend)
+    return _lending(_file_encoder(pipe), None if plain else lend)
 
 
 def freezer(pipe: BasePipe, *, plain: bool = False) -> Callable[[Any], Any] | None:
@@ -118,7 +125,8 @@ def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
     if _pickles(pipe):
         return _unpickler(unpack, refusal)
     if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
-        return _guarded(unpack, refusal) if unpack else bytes
+        taken = _view_of if _takes_views(pipe) else _bytes_of
+        return _guarded(lambda payload: unpack(taken(payload)), refusal) if unpack else taken
     read = _file_reader(pipe)
     return _guarded(lambda payload: unpack(read(payload)), refusal) if unpack else _guarded(read, refusal)
 
@@ -160,6 +168,31 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
     return column_of
 
 
+def _bytes_of(payload: Any) -> bytes:
+    return bytes(payload[1] if type(payload) is list else payload)
+
+
+def _view_of(payload: Any) -> memoryview:
+    return memoryview(payload[1] if type(payload) is list else payload).toreadonly()
+
+
+def _lending(encode: Callable[[Any], bytes], lend: Callable[[Any], Lease | None] | None) -> Encoder:
+    """Return an encoder whose large payloads are in shared memory, if there is room."""
+    if lend is None:
+        return encode
+
+    def encode_and_lend(value: Any) -> bytes | list[Any]:
+        payload = encode(value)
+        return payload if len(payload) < WHOLE_BYTES else _lent(payload, lend)
+
+    return encode_and_lend
+
+
+def _lent(payload: bytes, lend: Callable[[Any], Lease | None]) -> bytes | list[Any]:
+    lease = lend(memoryview(payload))
+    return payload if lease is None else [b"", lease]
+
+
 def _guarded(decode: Decoder, refusal: Refusal) -> Decoder:
     def guarded(payload: Any) -> Any:
         try:
@@ -178,6 +211,10 @@ def _owner(pipe: BasePipe, method: str) -> type | None:
 
 def _pickles(pipe: BasePipe) -> bool:
     return _owner(pipe, "write") is WritePickleMixIn and _owner(pipe, "read") is ReadPickleMixIn
+
+
+def _takes_views(pipe: BasePipe) -> bool:
+    return isinstance(pipe, BytesPipe) and pipe.VIEW
 
 
 def _same(pipe: BasePipe, method: str, owner: type) -> bool:
@@ -205,7 +242,7 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
         try:
             payload = dumps(value, 5, buffer_callback=collect)
             if not views:  # the usual case
-                return payload
+                return payload if lend is None or len(payload) < WHOLE_BYTES else _lent(payload, lend)
             return [payload, *_kept(views, lend)]
         finally:
             if views:
@@ -248,6 +285,8 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
                 return payload[0].take(payload[1])
             if type(payload) is not list:
                 return loads(payload)
+            if not payload[0]:
+                return loads(payload[1])
             return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
         except Stopped:
             raise
@@ -260,14 +299,16 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
     return lambda payload: unpacked(decode(payload))
 
 
-def _bytes_encoder(pipe: BasePipe) -> Encoder:
-    pack, size = pipe.pack, _length(pipe)
-    as_it_is = size if _owner(pipe, "pack") in (BasePipe, BytesPipe) else None
+def _bytes_encoder(pipe: BasePipe, lend: Callable[[Any], Lease | None] | None) -> Encoder:
+    pack, size, packs_buffers = pipe.pack, _length(pipe), _same(pipe, "pack", BytesPipe)
+    as_it_is = size if packs_buffers or _same(pipe, "pack", BasePipe) else None
 
     def encode(value: Any) -> bytes:
         if type(value) is bytes and len(value) == as_it_is:  # for speed: the code below gives the same result
             return value
         packed = pack(value)
+        if packs_buffers and packed is not value and (view := contiguous(value)) is not None:
+            give_away(view)
         if not isinstance(packed, (bytes, bytearray, memoryview)):
             raise TypeError(f"pack must give bytes, it gave {type(packed).__name__}")
         packed = bytes(packed)
@@ -275,7 +316,18 @@ def _bytes_encoder(pipe: BasePipe) -> Encoder:
             raise ValueError(f"a block must have {size} bytes (BLOCK_SIZE), this one has {len(packed)}")
         return packed
 
-    return encode
+    threshold = OUT_OF_BAND_BYTES if _takes_views(pipe) else WHOLE_BYTES
+    if lend is None or size is None or size < threshold or not packs_buffers:
+        return _lending(encode, lend)
+
+    def encode_large(value: Any) -> bytes | list[Any]:
+        view = contiguous(value)
+        if view is None or view.nbytes != size:
+            return _lent(encode(value), lend)
+        lease = lend(view)  # the buffer itself, not the copy that `pack` makes of it
+        return encode(value) if lease is None else [b"", lease]
+
+    return encode_large
 
 
 def _length(pipe: BasePipe) -> int | None:
@@ -284,7 +336,7 @@ def _length(pipe: BasePipe) -> int | None:
     return int(pipe.BLOCK_SIZE) if fixed else None
 
 
-def _file_encoder(pipe: BasePipe) -> Encoder:
+def _file_encoder(pipe: BasePipe) -> Callable[[Any], bytes]:
     pack, write, size = pipe.pack, pipe.write, _length(pipe)
     framed = None if _owner(pipe, "read_wrapper") in _FRAMES else _framed(pipe)
     file = BlockFile()  # the same for all blocks: `write` may keep an object that it has made from the file
@@ -328,6 +380,8 @@ def _file_reader(pipe: BasePipe) -> Callable[[Any], Any]:
 
     def read_payload(payload: Any) -> Any:
         nonlocal kept, first
+        if type(payload) is list:
+            payload = bytes(payload[1])  # a file shares the memory of bytes, but copies that of a view
         if kept is not None:
             kept.fill(payload)
             return read(kept)
