@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+from fission.cli.main import EXTRAS
 from fission.cli.table import COMMANDS
 from fission.errors import AllocationError, EngineError, InternalError, JobFailed, UserError
 from fission.ports import Observer
@@ -345,6 +348,17 @@ def test_a_bug_of_ours_is_reported_as_one(cli: Cli, root: Path, client: FakeClie
     assert outcome.err.splitlines()[0] == "This is a bug in FISSION; please report it with the text below."
     assert "Traceback" in outcome.err
     assert str(error) in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("package", "extra"), sorted(EXTRAS.items()))
+def test_a_missing_extra_is_named(cli: Cli, root: Path, client: FakeClient, package: str, extra: str) -> None:
+    client.behave = raiser(ModuleNotFoundError(f"No module named '{package}'", name=package))
+    outcome = cli("net", "simulate")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"Error: this needs the package {package}, which FISSION's extra '{extra}' installs; ")
+    assert f"python3 -m pip install '.[{extra}]'" in outcome.err
+    installed = {re.split(r"[\[><=]", line)[0].lower() for line in requires("fission") or () if line.endswith(f"extra == '{extra}'")}
+    assert {"dask": "distributed", "yaml": "pyyaml"}.get(package, package) in installed
 
 
 # -- send

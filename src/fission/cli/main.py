@@ -28,6 +28,16 @@ NOT_OURS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 )
 
+#: The extra of FISSION that installs a package which some commands import.
+EXTRAS = {
+    "cryptography": "cluster",
+    "dask": "cluster",
+    "distributed": "cluster",
+    "psycopg": "pipelines",
+    "sqlalchemy": "pipelines",
+    "yaml": "pipelines",
+}
+
 
 def run() -> NoReturn:
     """The script ``fission``: ``startproject NAME``, or in a project ``NETWORK COMMAND``. Exits."""
@@ -148,7 +158,16 @@ def report_error(error: BaseException) -> int:
 
     import click
 
-    from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
+    from fission.errors import (
+        EXIT_FAILED,
+        EXIT_INTERRUPTED,
+        EXIT_OK,
+        ConfigError,
+        FissionError,
+        InternalError,
+        LocalProtocolError,
+        UserError,
+    )
 
     if interrupts.came():
         _give_up_stdout()  # its reader may be stopped
@@ -174,6 +193,10 @@ def report_error(error: BaseException) -> int:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(f"the operating system refuses: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True)
         return EXIT_FAILED
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        extra = EXTRAS[error.name]
+        how = f"in a clone of its repository: python3 -m pip install '.[{extra}]'; see Install in its README.md"
+        return report_error(UserError(f"this needs the package {error.name}, which FISSION's extra '{extra}' installs; {how}"))
     click.secho("This is a bug in FISSION; please report it with the text below.", fg="red", bold=True, err=True)
     click.echo("".join(traceback.format_exception(error)), nl=False, err=True)
     return EXIT_FAILED
