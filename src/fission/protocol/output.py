@@ -28,8 +28,9 @@ from fission.protocol.pacing import (
 from fission.protocol.replay_buffer import ReplayBuffer
 from fission.protocol.window import SendWindow
 
-#: Kinds of blocks that share a message. A block that is sent alone is a kind of its own: its index among the others.
-SMALL, SHARED = -1, -2
+#: Kinds of blocks that share a message: small ones, large ones in shared memory whose consumer is near or far, and other large ones.
+#: A block that is sent alone is a kind of its own: its index among the others.
+SMALL, SHARED, FAR, LARGE = -1, -2, -3, -4
 
 
 class Output(ReplayBuffer):
@@ -223,19 +224,19 @@ class Output(ReplayBuffer):
     def _weight(self, payload: list[Any]) -> int:
         """Return the bytes that a block with large buffers counts for.
 
-        In shared memory, the blocks held together are limited to a share of the window. Other
-        blocks are sent at once.
+        In shared memory, the blocks held together are limited to a share of the window, because
+        only descriptors are sent.
         """
         if not (self.near and is_leased(payload)):
-            return COALESCE_BYTES
+            return _bytes_of(payload)
         size: int = sum(lease.nbytes for lease in payload[1:])
         return -(-size * COALESCE_BYTES * COALESCE_SHARE // self.window.size)
 
     def _send_in_runs(self, blocks: list[Any], heads: list[int] | None) -> None:
         """Send blocks of which some are large.
 
-        Consecutive blocks in shared memory share a message, as small ones do; each other large
-        block has its own.
+        Consecutive blocks of a kind share a message, as small ones do. A large block that fills a
+        message has its own.
         """
         first = 0
         if self.near and all(map(is_leased, blocks)):  # fast path for nearly all calls: the code below gives the same result
@@ -257,4 +258,11 @@ class Output(ReplayBuffer):
     def _kind(self, payload: Any, index: int) -> int:
         if type(payload) is bytes:
             return SMALL
-        return SHARED if self.near and is_leased(payload) else index
+        if is_leased(payload):
+            return SHARED if self.near else FAR if _bytes_of(payload) < COALESCE_BYTES else index
+        return LARGE if _bytes_of(payload) < COALESCE_BYTES else index
+
+
+def _bytes_of(payload: list[Any]) -> int:
+    """Return the bytes that are sent for a large block if its buffers are sent."""
+    return sum(part.nbytes if hasattr(part, "nbytes") else len(part) for part in payload)
