@@ -142,7 +142,7 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
         decode: function that `decoder` returned for the pipe.
     """
     lazily = functools.partial(map, decode)
-    if decode is bytes:  # blocks that arrive as bytes are what `run` gets
+    if decode is _bytes_of:  # blocks that arrive as bytes are what `run` gets
         return lambda payloads: payloads if set(map(type, payloads)) == {bytes} else lazily(payloads)
     if not (_pickles(pipe) and _same(pipe, "unpack", BasePipe)):
         return lazily
