@@ -739,6 +739,7 @@ def test_no_place_is_left(fission: CommandLine, how: str) -> None:
     assert re.match(r"node \d is lost: .*; not running yet: ", waits)
     assert any("(ALLOCATION_TIMEOUT), then the network ends; start a lost node again" in text for kind, text in ran.console)
     assert ran.summary.failures[0].report in text
+    assert {ran.summary.jobs[job].outcome for job in (1, 2, 3, 4)} == {"lost" if how == "killed" else "killed"}
     for part in ("Numbers 1", "Double 2", "AddPair 3", "Join 4", "1: lost", "2: lost"):
         assert part in text, text
     lost = max(entry["s"] for entry in events(fission.root) if entry["what"] == "NodeLost")

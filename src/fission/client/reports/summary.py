@@ -21,8 +21,8 @@ class JobSummary:
 
     Attributes:
         name: class and id.
-        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started"
-            until then.
+        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed", "lost" (with its node);
+            "not started" until then.
         restarts: number of incarnations after the first.
         counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over
             all incarnations; see `fission.client.run.jobs.counters`.

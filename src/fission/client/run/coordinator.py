@@ -310,6 +310,7 @@ class Coordinator:
         elif isinstance(event, EngineNotice):
             self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
+            self._note_lost(event.name)
             self.processes.gone(event.name)
             if not self.stopping and self.known_nodes.local(event.name):
                 # the client's own node is not restarted, and no other node takes local jobs
@@ -317,6 +318,12 @@ class Coordinator:
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
                 return
             await self._on_nodes(self._nodes.gone(event))
+
+    def _note_lost(self, node: str) -> None:
+        """Note that a node's jobs are lost, in case no later incarnation ends."""
+        for job, summary in self.jobs.items():
+            if self.supervisor.newest(job)[1] == node and self.supervisor.alive(job):
+                summary.outcome = "lost"
 
     async def tick(self) -> None:
         """Handle the passing of time."""
@@ -339,6 +346,7 @@ class Coordinator:
     async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
         for change in changes:
             if isinstance(change, NodeLost):
+                self._note_lost(change.node)
                 there = [job for job in self._channel.ends if self.supervisor.alive(job) and self.supervisor.newest(job)[1] == change.node]
                 for job in there:
                     await self._supervise(self._job_events.died_early(job, self.supervisor.newest(job)[0]))
@@ -347,10 +355,12 @@ class Coordinator:
         if self._gathering.may_start():
             self._gathering.started = True
             missing = self._gathering.missing()
-            absences = await asyncio.to_thread(self._absences, missing) if missing else {}
-            for name in (name for name, hint in absences.items() if not hint and self._nodes.ended(name)):
+            ended = [name for name in missing if self._nodes.ended(name)]
+            for name in ended:
                 self.observer.warning(f"node {name} is lost: {self._nodes.ended(name)}")
-            self.observer.nodes_ready(self.nodes(), absences)
+            away = [name for name in missing if name not in ended]
+            hints = await asyncio.to_thread(self._absences, away) if away else {}
+            self.observer.nodes_ready(self.nodes(), {**dict.fromkeys(ended, ""), **hints})
             await self._start()
 
     def _absences(self, missing: Sequence[str]) -> dict[str, str]:

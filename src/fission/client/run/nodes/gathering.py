@@ -26,8 +26,8 @@ class Gathering:
             nodes: the known nodes.
             watch: knows which of them are up.
             gather_s: seconds after which the run starts without the missing nodes; None: it waits
-                for all of them except those whose service has ended, and they
-                measure no links.
+                for all of them, except those of this machine that have ended, and none measures
+                links.
             clock: returns the time in seconds.
         """
         self._nodes, self._watch, self._clock = nodes, watch, clock

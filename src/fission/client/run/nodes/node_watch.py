@@ -29,14 +29,14 @@ class NodeWatch:
         self._engine, self._own, self._clock = engine, own, clock
         self._suspended = Suspension()
         self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
-        self._ended: dict[str, str] = {}  # why the service of a node has ended, until the node is up again
+        self._ended: dict[str, str] = {}  # reasons, by node
 
     def up(self, node: str) -> bool:
         """Return whether a node can be used."""
         return self._liveness.state(node) is liveness.LivenessState.UP
 
     def ended(self, node: str) -> str:
-        """Return why the service of a node has ended; empty if it has not, or is up again."""
+        """Return why a node of this machine has ended, and will not come back by itself; else empty."""
         return self._ended.get(node, "")
 
     def quality(self, node: str) -> int:
@@ -63,7 +63,8 @@ class NodeWatch:
     def gone(self, event: NodeGone) -> list[NodeUp | NodeLost]:
         """Handle the end of a node's service; return the resulting changes."""
         self._gone[event.name, event.incarnation] = event
-        self._ended[event.name] = event.reason
+        if self._engine.stopped(NodeName(event.name)) is not None:
+            self._ended[event.name] = event.reason
         return self._handle(liveness.Left(event.name, event.incarnation))
 
     def tick(self) -> list[NodeUp | NodeLost]:
