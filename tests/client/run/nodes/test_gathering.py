@@ -63,7 +63,7 @@ def test_fork_servers_that_end_at_their_start_are_one_error(tmp_path: Path) -> N
         engine = LocalEngine(str(tmp_path), [NodeName(name) for name in NAMES], program="raise SystemExit(3)")
         with pytest.raises(EngineError, match="a fork server did not start: it ended during its start"):
             await engine.open()
-        gc.collect()  # a future whose exception nobody has seen reports it now
+        gc.collect()  # a future whose exception was never read reports it now
 
     asyncio.run(start())
     gc.collect()

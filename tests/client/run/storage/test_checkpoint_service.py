@@ -88,7 +88,7 @@ class SlowStore(FileCheckpoints):
 
     Attributes:
         begun: set when a write has begun.
-        may: set when writes may go on.
+        may: set when writes may continue.
         first_alone: whether each write of block 0 was alone.
         twice: whether a snapshot was written twice at the same time.
     """
