@@ -290,6 +290,7 @@ class _Loader:
 
     def _jobs(self, entries: Sequence[object], has_xml: bool) -> list[BaseJob]:
         jobs: list[BaseJob] = []
+        listed: set[int] = set()  # by id(): a job of the user may compare as it likes
         faults = self._faults
         for number, entry in enumerate(entries, 1):
             before = len(faults)
@@ -297,12 +298,13 @@ class _Loader:
                 path = self._path(str(entry), "JOBS")
                 if path is not None:
                     jobs += read_jobs(path, self.maker)
+                    listed.update(map(id, jobs))
                     if len(faults) == before and not jobs:
                         self.fault(f"JOBS names the file {str(entry)!r}, which has no jobs", "JOBS")
             elif not isinstance(entry, BaseJob):
                 call = f"; create one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
                 self.fault(f"entry {number} of JOBS must be a job, but is {shown(entry)}{call}", "JOBS")
-            elif any(entry is job for job in jobs):
+            elif id(entry) in listed:
                 self.fault(f"{entry._fission_name} is listed twice in JOBS; list it once", "JOBS")
             elif self.registry.jobs.get(entry._fission_id) is not entry:
                 made = f"{entry._fission_name} was created by a module that is loaded only once ({entry._fission_place})"
@@ -310,6 +312,7 @@ class _Loader:
                 self.fault(text, "JOBS")
             else:
                 jobs.append(entry)
+                listed.add(id(entry))
             self.complete = self.complete and len(faults) == before
         if not entries and not has_xml and self.complete:
             self.fault("JOBS is empty; put at least one job into it", "JOBS")

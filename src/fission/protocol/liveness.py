@@ -51,6 +51,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fission.errors import LocalProtocolError
+from fission.protocol.deadlines import Deadlines
 from fission.protocol.liveness_messages import (
     TRANSITIONS,
     Away,
@@ -142,6 +143,7 @@ class Liveness:
         self._misses = misses
         self._allowed = misses * pulse_interval_s
         self._nodes: dict[str, _Node] = {}
+        self._silences = Deadlines[str](self._judged_at)  # of the nodes that are up
         self._now = -math.inf  # time of the last event
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
@@ -192,11 +194,11 @@ class Liveness:
         None while no node is up whose silence matters. A tick at exactly that time moves the
         deadline to a later one, or to None.
         """
-        up = [node for node in self._nodes.values() if node.state is LivenessState.UP and node.watch is not Watch.END]
-        if not up:
+        earliest = self._silences.earliest
+        if earliest is None:
             return None
         # nextafter: at silent_until itself the node is not lost yet, and the shell would tick there for ever
-        return min(self._now + self._interval, *(math.nextafter(node.silent_until, math.inf) for node in up))
+        return min(self._now + self._interval, math.nextafter(earliest, math.inf))
 
     def state(self, node: str) -> LivenessState:
         """Return the state of a node.
@@ -225,6 +227,11 @@ class Liveness:
 
     def _is_silent(self, node: _Node, now: float) -> bool:
         return node.state is LivenessState.UP and now > node.silent_until and node.watch is not Watch.END
+
+    def _judged_at(self, name: str) -> float | None:
+        """Return the last moment of acceptable silence of a node; None: its silence does not matter."""
+        node = self._nodes[name]
+        return node.silent_until if node.state is LivenessState.UP and node.watch is not Watch.END else None
 
     def _was_away(self, now: float) -> bool:
         return now > self._now + 2 * self._interval
@@ -272,6 +279,7 @@ class Liveness:
         if kind is Pulse and before is not LivenessState.EXPECTED:
             return []
         self._enter(node, state, kind, now)
+        self._silences.add(event.node)
         if before is LivenessState.EXPECTED:
             return [Up(event.node, event.incarnation, False, "first pulse")]
         if kind is Return:

@@ -15,6 +15,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from fission.protocol.deadlines import Deadlines
+
 #: Seconds between the end of STALL_TIMEOUT and the judgement. A job reports its counters once a
 #: second (`fission.protocol.counts`).
 CONFIRM_S = 1.5
@@ -68,16 +70,19 @@ class Progress:
         """
         self._timeouts = timeouts
         self._jobs: dict[int, _JobProgress] = {}
+        self._deadlines = Deadlines[int](self._judged_at)
 
     def started(self, job: int, now: float) -> None:
         """Record that an incarnation of a job was launched."""
         self._jobs[job] = _JobProgress(now, now)
+        self._deadlines.add(job)
 
     def ready(self, job: int, now: float) -> None:
         """Record that the job's `setup` has returned."""
         known = self._jobs.get(job)
         if known is not None and known.doing is Doing.SETUP:
             self._jobs[job] = _JobProgress(now, now, Doing.RUN)
+            self._deadlines.add(job)
 
     def heard(self, job: int, mark: Hashable, doing: str, now: float) -> None:
         """Record a job's report.
@@ -94,7 +99,9 @@ class Progress:
         known.heard = now
         known.doing = Doing.__members__.get(doing, Doing.RUN)
         if mark != known.mark or known.doing in (Doing.INPUT, Doing.ROOM, Doing.END):
-            known.mark, known.since, known.suspected = mark, now, None
+            suspected, known.mark, known.since, known.suspected = known.suspected, mark, now, None
+            if suspected is not None:
+                self._deadlines.add(job)  # which may be before the end of the suspicion
 
     def ended(self, job: int) -> None:
         """Record that a job's process has ended."""
@@ -111,12 +118,13 @@ class Progress:
     @property
     def due(self) -> float | None:
         """The latest time for the next call of `stalled`; None: never."""
-        moments = []
-        for job, known in self._jobs.items():
-            timeout = self._timeouts.get(job)
-            if timeout is not None and not known.judged:
-                moments.append(known.since + timeout if known.suspected is None else known.suspected + CONFIRM_S)
-        return min(moments, default=None)
+        return self._deadlines.earliest
+
+    def _judged_at(self, job: int) -> float | None:
+        known, timeout = self._jobs.get(job), self._timeouts.get(job)
+        if known is None or timeout is None or known.judged:
+            return None
+        return known.since + timeout if known.suspected is None else known.suspected + CONFIRM_S
 
     def stalled(self, now: float) -> list[int]:
         """Return the jobs that have become stalled."""

@@ -103,13 +103,13 @@ class Round(Protocol):
 
 
 class PlacementView(Protocol):
-    """The nodes and links at one moment.
+    """The nodes and links.
 
     Placing jobs by it changes nothing (see `fission.protocol.placement.ClusterView`).
     """
 
     def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> Round:
-        """Begin to place jobs.
+        """Begin to place jobs by the present nodes and links.
 
         Args:
             taken: usable nodes, each with the ids of its jobs.
@@ -175,12 +175,14 @@ class Supervisor:
     @property
     def due(self) -> float | None:
         """The latest time for the next `Tick`; None if nothing depends on time."""
+        if self.over or not self._started:
+            return None
         moments = [one.retry_at for one in self._jobs.within(FAILED)]
         moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.within(PENDING)]
         if (again := self._avoided.due(self._up, self._now)) is not None and self._pending():
             moments.append(again)
         moments += self._outages.due
-        return None if self.over or not self._started else min(moments, default=None)
+        return min(moments, default=None)
 
     # events
 
@@ -216,10 +218,6 @@ class Supervisor:
             one.waiting_since = now
         there = self._jobs.within(RUNNING)
         return [order for one in there for order in self._once_more(one)] + self._settle(now)
-
-    def see(self, view: PlacementView) -> None:
-        """Replace the view of the nodes; later placements use this one."""
-        self._view = view
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Process one event; return the instructions to carry out, in order.

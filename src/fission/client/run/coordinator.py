@@ -127,9 +127,7 @@ class Coordinator:
         self.known_nodes = Nodes(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
         self._nodes = NodeWatch(pulse_interval_s, engine, self.known_nodes.local, clock)
         self._gathering = Gathering(self.known_nodes, self._nodes, gather_s, clock)
-        self.supervisor = Supervisor(
-            plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
-        )
+        self.supervisor = Supervisor(plans, self.known_nodes, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
         self._channel = JobChannel(network, self.supervisor, transport, addresses)
         self.processes = JobProcesses(self.incarnation)
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
@@ -164,6 +162,7 @@ class Coordinator:
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
         self.all_started = asyncio.Event()
+        self._unstarted = sorted(self._names, reverse=True)
         self.on_launch: Callable[[int], None] = lambda job: None
         self._resuming = Resuming(history)
         self._resuming.restore(self.supervisor, addresses, self._channel, self.jobs)
@@ -191,7 +190,6 @@ class Coordinator:
                 await self._supervise(self._job_events.died_early(job, incarnation))
             else:
                 missing.append(job)
-        self.supervisor.see(self.known_nodes.view())
         await self._perform(self.supervisor.start(self._clock(), missing))
         self._look_started()
 
@@ -209,7 +207,10 @@ class Coordinator:
 
         Nodes that were never up have no room.
         """
-        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self.supervisor.newest(job)[1] == node])
+        there: dict[str, list[int]] = {}
+        for job in sorted(self._names):
+            there.setdefault(self.supervisor.newest(job)[1], []).append(job)
+        return self.known_nodes.infos(lambda node: there.get(node, ()))
 
     async def standing(self) -> Mapping[int, JobStandstill]:
         """Return the jobs that make no progress, by id, with the reason as far as it is known."""
@@ -371,7 +372,6 @@ class Coordinator:
 
     async def _supervise(self, event: supervision.Event) -> None:
         self._log.write(event)
-        self.supervisor.see(self.known_nodes.view())
         await self._perform(self.supervisor.handle(event, self._clock()))
 
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
@@ -414,7 +414,9 @@ class Coordinator:
         self.observer.job_placed(name, order.job, order.node)
 
     def _look_started(self) -> None:
-        if all(self.incarnation(job) for job in self._names):
+        while self._unstarted and self.incarnation(self._unstarted[-1]):
+            self._unstarted.pop()
+        if not self._unstarted:
             self.all_started.set()
 
     def command(self, job: int, message: ClientToJob) -> None:

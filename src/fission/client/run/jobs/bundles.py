@@ -165,6 +165,7 @@ class Bundles:
         self._incarnation = incarnation
         self._needed = loaded.network.needed
         self._readers = readers(loaded.network)
+        self._read_by = _read_by(self._readers)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
@@ -219,7 +220,7 @@ class Bundles:
             shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
-            handed_on=_handed_on(network, job, self._readers),
+            handed_on=_handed_on(job, self._read_by),
             downstream=len(self._readers[number]) - len(job.outputs),
             consumers={pipe.id: self._incarnation_of(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
@@ -257,17 +258,25 @@ def _waits_for_releases(network: Network, pipe: int) -> bool:
     return not network.pipes[pipe].ASYNC and not _meets_executable(network, pipe) and consumer is not None and not consumer.MAX_QUEUE
 
 
-def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]]) -> dict[int, dict[int, int]]:
+def _read_by(readers: Mapping[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
+    """Return by pipe the producers whose blocks it may carry, each with its number among their readers."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for producer, pipes in readers.items():
+        for number, pipe in enumerate(pipes):
+            found.setdefault(pipe, []).append((producer, number))
+    return found
+
+
+def _handed_on(job: BaseJob, read_by: Mapping[int, list[tuple[int, int]]]) -> dict[int, dict[int, int]]:
     """Return by producer: for each output of the job, its number among the producer's readers.
 
     Only outputs that come after the producer's own outputs have such a number.
     """
     found: dict[int, dict[int, int]] = {}
-    for producer, pipes in readers.items():
-        if producer != job._fission_id:
-            numbers = {index: pipes.index(pipe.id) for index, pipe in enumerate(job.outputs) if pipe.id in pipes}
-            if numbers:
-                found[producer] = numbers
+    for index, pipe in enumerate(job.outputs):
+        for producer, number in read_by.get(pipe.id, ()):
+            if producer != job._fission_id:
+                found.setdefault(producer, {})[index] = number
     return found
 
 
@@ -278,7 +287,7 @@ def plans(network: Network, restarts: int | None) -> list[JobPlan]:
         network: the network.
         restarts: limit for jobs that do not set their own.
     """
-    parts = _parts(network)
+    parts, required = _parts(network), network.required
     return [
         JobPlan(
             job=number,
@@ -288,7 +297,7 @@ def plans(network: Network, restarts: int | None) -> list[JobPlan]:
             source=job._fission_is_source,
             resumable=resumable(job),
             part=parts[number],
-            required=number in network.required,
+            required=number in required,
             restarts=restarts if isinstance(job.RESTARTS, str) else job.RESTARTS,
             priority=job.PRIORITY,
         )

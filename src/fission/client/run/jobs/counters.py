@@ -61,7 +61,7 @@ class Counters:
         self.jobs = {number: JobSummary(name) for number, name in names.items()}
         self._restarted, self._resumed = restarted, resumed
         self._reported: dict[int, dict[int, JobCounts]] = {}  # the last report, by job and incarnation
-        self._final: set[tuple[int, int]] = set()
+        self._final: dict[int, set[int]] = {}  # by job, the incarnations whose last report this is
         self._replayed: dict[int, dict[int, int]] = {}
         self._first: dict[int, int] = {}  # compute blocks that a job had done at its first report
 
@@ -89,11 +89,11 @@ class Counters:
             counts: its counts so far; None changes nothing.
             final: whether these are its last counts.
         """
-        if counts is not None and (final or (job, incarnation) not in self._final):
+        if counts is not None and (final or incarnation not in self._final.get(job, ())):
             self._first.setdefault(job, _highest([counts.compute_blocks]))
             self._reported.setdefault(job, {})[incarnation] = counts
             if final:
-                self._final.add((job, incarnation))
+                self._final.setdefault(job, set()).add(incarnation)
 
     def replayed(self, job: int, pipe: int, blocks: int) -> None:
         """Add blocks of an output pipe that were replayed to a new incarnation of its consumer."""
@@ -135,7 +135,7 @@ class Counters:
             "outputs": {},
             "malformed": sum(counts.malformed for counts in everything),
             "not_shared": sum(counts.not_shared for counts in everything),
-            "lives_untold": max(0, incarnations - sum(number == job for number, _ in self._final)),
+            "lives_untold": max(0, incarnations - len(self._final.get(job, ()))),
         }
         for pipe, last in newest.outputs.items():
             reports = [counts.outputs[pipe] for counts in everything if pipe in counts.outputs]

@@ -56,7 +56,7 @@ class JobProcesses:
         return [(job, key, node) for (job, key), node in sorted(self._nodes.items()) if key == self._incarnation(job)]
 
     def _say_empty(self) -> None:
-        if self.newest():
+        if any(key == self._incarnation(job) for job, key in self._nodes):
             self.empty.clear()
         else:
             self.empty.set()

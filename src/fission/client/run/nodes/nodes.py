@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from fission.client.run.nodes.preferences import bounded
@@ -41,6 +41,7 @@ class Nodes:
         self.qualities: Mapping[str, int] = {}
         self._measured: set[str] = set()
         self._links: dict[str, Mapping[str, NodeLink]] = {}  # by the node that measured them
+        self._link_qualities: dict[str, Mapping[str, int]] = {}  # the same, as placement needs them
 
     def __iter__(self) -> Any:
         return iter(list(self._nodes))
@@ -53,6 +54,7 @@ class Nodes:
         new = event.name not in self._nodes
         self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
         self._joined.add(event.name)
+        self._link_qualities.pop(event.name, None)
         self._links.pop(event.name, None)  # of an earlier incarnation, perhaps at another address
         return new
 
@@ -65,6 +67,7 @@ class Nodes:
     def linked(self, name: str, links: Mapping[str, NodeLink]) -> None:
         """Record the links that a node has measured, replacing its earlier ones."""
         self._links[name] = links
+        self._link_qualities[name] = {other: link.quality for other, link in links.items()}
 
     @property
     def all_linked(self) -> bool:
@@ -101,8 +104,14 @@ class Nodes:
     def view(self) -> placement.ClusterView:
         """Return the current view of the cluster for placement."""
         nodes = tuple(dataclasses.replace(node, TQ=self._quality(node)) for node in self._nodes.values())
-        qualities = {name: {other: link.quality for other, link in links.items()} for name, links in self._links.items()}
-        return placement.ClusterView(self._needs, nodes, frozenset(self._joined), qualities)
+        return placement.ClusterView(self._needs, nodes, frozenset(self._joined), dict(self._link_qualities))
+
+    def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> placement.JobRound:
+        """Begin to place jobs by the current view; see `fission.protocol.supervision.PlacementView`.
+
+        Most events place no job, so the view is made here and not for each of them.
+        """
+        return self.view().round(taken, avoided)
 
     def _quality(self, node: NodeInfo) -> int:
         if not self._several or self.local(node.name):
