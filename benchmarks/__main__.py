@@ -24,6 +24,7 @@ PROGRAMS: dict[str, str | None] = {
     "changed_arrays": "--runs 1 --seconds 1",
     "pipe_kinds": "--runs 1 --seconds 1",
     "placement": "--runs 1",
+    "scaling": "--quick --runs 1",
     "many_imports": "--runs 1 --jobs 50 --seconds 5",
     "windows": "--runs 1",
     "sinks": "--runs 1 --rows 50000 --blocks 1000",

@@ -152,12 +152,16 @@ class SimulatedClient:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[SimulatedClient]:
         """Start all jobs on all nodes, with their links measured."""
+        joins = self._joins()
         self.coordinator.open_log(self._folder)
         began = time.process_time()
         bundles = Bundles(self._loaded, str(self._folder), self._addresses, self.coordinator.incarnation)
         self._run = task = asyncio.create_task(self.coordinator.run(bundles))
         try:
-            await self._join()
+            for event in joins:
+                self.engine.queue.put_nowait(event)
+            del joins
+            await self.handled()
             await self.report_ready()
             self.started_cpu_s = time.process_time() - began
             self.events_bytes = (self._folder / "events.jsonl").stat().st_size
@@ -166,16 +170,12 @@ class SimulatedClient:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _join(self) -> None:
-        rng = random.Random(1)
-        for number, name in enumerate(self._nodes):
-            self.engine.queue.put_nowait(NodeJoined(NodeName(name), self._ip(number), ("ALL",), self._room))
-        for name in self._nodes:
-            links = {other: NodeLink(rng.randint(100, 255), 0.001) for other in self._nodes if other != name}
-            self.engine.queue.put_nowait(LinksMeasured(NodeName(name), links))
-        for name in self._nodes:
-            self.engine.queue.put_nowait(NodePulse(NodeName(name), 1, MEANS))
-        await self.handled()
+    def _joins(self) -> list[NodeJoined | LinksMeasured | NodePulse]:
+        """Return what the nodes send until they are up and have measured their links."""
+        rng, names = random.Random(1), [NodeName(name) for name in self._nodes]
+        joined = [NodeJoined(name, self._ip(number), ("ALL",), self._room) for number, name in enumerate(names)]
+        links = [LinksMeasured(name, {other: NodeLink(rng.randint(100, 255), 0.001) for other in names if other != name}) for name in names]
+        return [*joined, *links, *(NodePulse(name, 1, MEANS) for name in names)]
 
     async def report_ready(self) -> None:
         """Report that each job that was launched runs."""
