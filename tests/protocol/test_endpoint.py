@@ -525,6 +525,33 @@ def test_a_broken_rule_is_caught(where: type, name: str, broken: Any) -> None:
         assert_caught(run_chain, st.integers(0, 10_000))
 
 
+def ended_and_reset(*, late: bool) -> list[Message]:
+    """Return what a source sends that has ended when its part of the network begins generation 1, or learns it before (not ``late``)."""
+    source = producer()
+    source.put(b"a", b"b")
+    source.sent()
+    if late:
+        source.endpoint.end()
+        source.sent()
+    source.command(ResetGeneration(generation=1))
+    if not late:
+        source.endpoint.end()
+    return source.sent()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_source_without_further_blocks_enters_a_new_generation(*, late: bool) -> None:
+    """Its consumers wait for one, and release nothing that it waits for."""
+    sent = ended_and_reset(late=late)
+    assert End(PIPE, 1, 1, 0, final=False, more=False) in sent
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_source_that_ends_in_the_old_generation_is_caught(*, late: bool) -> None:
+    with mock.patch.object(Endpoint, "_enter_ended", return_value=None), pytest.raises(AssertionError):
+        test_a_source_without_further_blocks_enters_a_new_generation(late=late)
+
+
 @pytest.mark.parametrize(
     ("size", "count", "state", "expected"),
     [(10, 4, 500, 50), (5, 4, 0, 50), (100, 4, 500, 5), (100, 1, 500, 5), (100, 1, 0, 2), (1000, 1, 500, 1), (1000, 1, 0, 1)],

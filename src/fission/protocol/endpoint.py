@@ -24,7 +24,7 @@ from fission.protocol.batches import Batch
 from fission.protocol.checkpointing import Checkpointing
 from fission.protocol.counts import Counter
 from fission.protocol.dropping import DroppingOutput
-from fission.protocol.ending import JobEnd
+from fission.protocol.ending import EndStage, JobEnd
 from fission.protocol.endpoint_commands import EndpointCommands
 from fission.protocol.endpoint_effects import Arm, Effect, SayHello, TellClient, Wake
 from fission.protocol.endpoint_inputs import Inputs
@@ -177,11 +177,32 @@ class Endpoint:
         """
         if generation <= self.rule.generation or self.finishing:
             raise LocalProtocolError(f"a newer generation follows {self.rule.generation}, before the end of the job; got {generation}")
+        self._switch(generation)
+
+    def _switch(self, generation: int) -> None:
         self.counter.switch()
         for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
             output.restart(generation, self._window(spec))
         # last: the outputs know only now which older blocks they keep
         self.inputs.switch(generation, keeps=not self.spec.is_source)
+
+    def reset(self, generation: int) -> None:
+        """Take the client's order to number from 1 again in a new generation.
+
+        The job's loop calls `switch` when it comes to it. A source whose loop has ended has no
+        blocks in the new generation; its consumers, which wait for one, must learn this.
+        """
+        for output in self.outputs:
+            output.lift(generation)
+        self.reset_to = max(self.reset_to, generation)
+        if self.ending.stage is EndStage.RELEASING:
+            self._enter_ended()
+            if self.ending.sends_ends:
+                self.end_outputs()
+
+    def _enter_ended(self) -> None:
+        if self.spec.is_source and self.reset_to > self.rule.generation:
+            self._switch(self.reset_to)
 
     def take(self) -> Batch | None:
         """Return the complete compute blocks, for the job to process; None if there are none.
@@ -307,6 +328,7 @@ class Endpoint:
         Raises:
             LocalProtocolError: the job has ended before.
         """
+        self._enter_ended()  # if the order came after the last block
         self.ending.begin(sends_ends=sends_ends)
         self.finishing = True
         self.ending.step()

@@ -36,7 +36,10 @@ class Commanded(Protocol):
     checkpoints: Checkpointing | None
     retained: RetainedValues
     ending: JobEnd
-    reset_to: int
+
+    def reset(self, generation: int) -> None:
+        """Take the client's order to number from 1 again in a new generation."""
+        ...
 
     def output(self, pipe: int) -> Output:
         """Return an output by its pipe; RemoteProtocolError if there is none."""
@@ -84,9 +87,7 @@ class EndpointCommands:
                 endpoint.retained.on_kept(message.pipe, message.number)
                 endpoint.pass_releases()
             case ResetGeneration():
-                for output in endpoint.outputs:
-                    output.lift(message.generation)
-                endpoint.reset_to = max(endpoint.reset_to, message.generation)
+                endpoint.reset(message.generation)
             case CheckpointStored() if endpoint.checkpoints is not None:
                 if endpoint.checkpoints.settling:
                     endpoint.effects.append(Wake())
