@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from fission.protocol.deadlines import Deadlines
+from fission.protocol.liveness import Expect, Left, Liveness, LivenessTick, Pulse, Watch
+from fission.protocol.progress import Progress
 
 
 class LooksAtAll(Deadlines[int]):
@@ -87,3 +90,94 @@ def test_broken_variants_are_caught() -> None:
     assert looks(LooksAtAll, 100) > 50
     with pytest.raises(AssertionError):
         compared(KeepsTheFirst, 1)
+
+
+class ProgressOfAll(Progress):
+    """Looks at all jobs for the next deadline."""
+
+    @property
+    def due(self) -> float | None:
+        return min((moment for job in self._jobs if (moment := self._judged_at(job)) is not None), default=None)
+
+
+class LivenessOfAll(Liveness):
+    """Looks at all nodes for the next deadline."""
+
+    def next_deadline(self) -> float | None:
+        moments = [moment for name in self._nodes if (moment := self._judged_at(name)) is not None]
+        return min([self._now + self._interval, *(math.nextafter(moment, math.inf) for moment in moments)]) if moments else None
+
+
+def same_progress(made: type[Progress], seed: int) -> None:
+    """Compare what is due, and what is stalled, over random reports of jobs with short and long timeouts."""
+    rng = random.Random(seed)
+    timeouts = {1: 0.5, 2: 1.0, 3: 5.0, 4: None}
+    one, other, now = made(timeouts), ProgressOfAll(timeouts), 0.0
+    for _ in range(200):
+        now += rng.choice([0.0, 0.1, 0.4, 2.0])
+        job, what = rng.choice(list(timeouts)), rng.random()
+        for progress in (one, other):
+            if what < 0.2:
+                progress.started(job, now)
+            elif what < 0.3:
+                progress.ready(job, now)
+            elif what < 0.35:
+                progress.ended(job)
+            elif what < 0.8:
+                progress.heard(job, int(what * 1000) % 3, "RUN" if what < 0.7 else "INPUT", now)
+        if what >= 0.8:
+            assert one.stalled(now) == other.stalled(now)
+        assert one.due == other.due
+
+
+def same_liveness(made: type[Liveness], seed: int) -> None:
+    """Compare the deadlines and the instructions over random pulses, losses and absences."""
+    rng = random.Random(seed)
+    one, other, now = made(1.0), LivenessOfAll(1.0), 0.0
+    for name, watch in (("a", Watch.PULSES), ("b", Watch.KERNEL), ("c", Watch.END), ("d", Watch.PULSES)):
+        assert one.handle(Expect(name, watch), now) == other.handle(Expect(name, watch), now)
+    for _ in range(300):
+        now += rng.choice([0.0, 0.2, 0.9, 2.5])
+        name, what = rng.choice("abcd"), rng.random()
+        event = Pulse(name, 1) if what < 0.7 else Left(name, 1) if what < 0.75 else Pulse(name, 2) if what < 0.77 else LivenessTick()
+        assert one.handle(event, now) == other.handle(event, now)
+        assert one.next_deadline() == other.next_deadline()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_deadlines_of_nodes_and_jobs_are_those_that_a_look_at_all_finds(seed: int) -> None:
+    same_progress(Progress, seed)
+    same_liveness(Liveness, seed)
+
+
+class ForgetsTheSuspicion(Progress):
+    """A broken variant: a report that ends a suspicion does not bring the deadline forward."""
+
+    def heard(self, job, mark, doing, now):  # type: ignore[no-untyped-def]
+        deadlines, self._deadlines = self._deadlines, Deadlines(lambda job: None)
+        super().heard(job, mark, doing, now)
+        self._deadlines = deadlines
+
+
+class ForgetsNodesThatComeBack(Liveness):
+    """A broken variant: only the first pulse of a node enters its deadline."""
+
+    def _pulse(self, event, node, now):  # type: ignore[no-untyped-def]
+        silences = self._silences
+        if node.incarnation:
+            self._silences = Deadlines(lambda name: None)
+        found = super()._pulse(event, node, now)
+        self._silences = silences
+        return found
+
+
+def test_forgotten_deadlines_are_caught() -> None:
+    with pytest.raises(AssertionError):
+        compare_all(lambda seed: same_progress(ForgetsTheSuspicion, seed))
+    with pytest.raises(AssertionError):
+        compare_all(lambda seed: same_liveness(ForgetsNodesThatComeBack, seed))
+
+
+def compare_all(compare: Callable[[int], None]) -> None:
+    for seed in range(30):
+        compare(seed)
