@@ -254,6 +254,17 @@ def test_attributes_of_jobs(attribute: str, wrong: object, must_be: str) -> None
     assert one_fault(build) == f"config.py:12: Bad.{attribute} must be {must_be}, but is {wrong!r}"
 
 
+@pytest.mark.parametrize("number", [2**53 + 1, 10**30, 10**5000, -(10**30)], ids=["2**53+1", "10**30", "10**5000", "-10**30"])
+@pytest.mark.parametrize("attribute", ["MAX_QUEUE", "PRIORITY", "RESTARTS", "CHECKPOINT"])
+def test_numbers_that_are_too_large(attribute: str, number: int) -> None:
+    """Python itself refuses to print very large ones."""
+    fault = one_fault(partial(joined, type("Bad", (Job,), {attribute: number})))
+    assert f"Bad.{attribute} must be " in fault
+    assert fault.endswith(
+        f"{', and at most 2**53' if number > 0 else ', and at least -2**53'}, but is an int of {number.bit_length()} bits"
+    )
+
+
 @pytest.mark.parametrize(
     ("attribute", "right"),
     [

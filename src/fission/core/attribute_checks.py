@@ -22,8 +22,12 @@ class _Rule(NamedTuple):
     must_be: str
 
 
-def _int(least: int | None = None) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and (least is None or value >= least)
+#: Largest size of a number of bytes or blocks. Arbitrary: more than any machine has, and small enough for all that is computed with it.
+LARGEST = 1 << 53
+
+
+def _int(least: int = -LARGEST) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= LARGEST
 
 
 def _seconds(value: Any) -> bool:
@@ -138,11 +142,20 @@ def _faults(thing: object, name: str, rules: Mapping[str, _Rule], place: str) ->
         value = getattr(thing, attribute)
         if rule.fits(value):
             continue
+        must_be = rule.must_be
+        if type(value) is int and abs(value) > LARGEST:
+            must_be += ", and at most 2**53" if value > 0 else ", and at least -2**53"
         owner = next((cls for cls in type(thing).__mro__ if attribute in cls.__dict__), type(thing))
         if attribute in getattr(thing, "__dict__", ()) or owner.__module__.startswith("fission.core."):
-            yield Fault(f"{name}: {attribute} must be {rule.must_be}, but is {value!r}", place)
+            yield Fault(f"{name}: {attribute} must be {must_be}, but is {_shown(value)}", place)
         else:
-            yield Fault(f"{owner.__name__}.{attribute} must be {rule.must_be}, but is {value!r}", _class_place(owner) or place)
+            yield Fault(f"{owner.__name__}.{attribute} must be {must_be}, but is {_shown(value)}", _class_place(owner) or place)
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int and abs(value) > LARGEST:
+        return f"an int of {value.bit_length()} bits"  # Python refuses to print very large ones
+    return repr(value)
 
 
 def _class_place(cls: type) -> str:
