@@ -14,7 +14,7 @@ import pytest
 from fission.adapters.shared_memory.arena import Arena
 from fission.adapters.shared_memory.segments import run_prefix, sweep
 from fission.adapters.shared_memory.views import Views
-from fission.client.run.jobs.bundles import HANDED_ON_TO, _handed_on, readers
+from fission.client.run.jobs.bundles import HANDED_ON_TO, handed_on, readers, readers_by_pipe
 from fission.core.base import BaseJob, collecting
 from fission.core.jobs import PythonJob
 from fission.core.network import Network as Graph
@@ -57,12 +57,11 @@ class Shared(Network):
         self.prefix = run_prefix()
         self.arenas: dict[int, Arena] = {}
         self._readers = readers(Graph("net", {job.id: job for job in jobs}))
-        self._graph = Graph("net", {job.id: job for job in jobs})
         super().__init__(place, jobs, **keywords)
 
     def make(self, job: BaseJob, bundle: JobBundle, links: Any) -> EndpointShell:
         downstream = len(self._readers[job.id]) - len(job.outputs)
-        bundle = replace(bundle, handed_on=_handed_on(self._graph, job, self._readers), downstream=downstream)
+        bundle = replace(bundle, handed_on=handed_on(job, readers_by_pipe(self._readers)), downstream=downstream)
         lender = Arena(self.prefix, job.id, 1, [1] * len(job.outputs), downstream=downstream) if job.outputs else None
         if lender is not None:
             self.arenas[job.id] = lender
@@ -250,10 +249,10 @@ def test_readers_of_a_chain() -> None:
     assert found[1] == [1, 2, 3, 4, 5, 6, 7]
     assert len(found[1]) == 1 + HANDED_ON_TO
     assert (found[8], found[11]) == ([8, 9, 10], [])
-    graph = Graph("net", {job.id: job for job in jobs})
-    assert _handed_on(graph, jobs[1], found) == {1: {0: 1}}
-    assert _handed_on(graph, jobs[3], found) == {1: {0: 3}, 2: {0: 2}, 3: {0: 1}}
-    assert _handed_on(graph, jobs[8], found) == {number: {0: 9 - number} for number in range(3, 9)}
+    by_pipe = readers_by_pipe(found)
+    assert handed_on(jobs[1], by_pipe) == {1: {0: 1}}
+    assert handed_on(jobs[3], by_pipe) == {1: {0: 3}, 2: {0: 2}, 3: {0: 1}}
+    assert handed_on(jobs[8], by_pipe) == {number: {0: 9 - number} for number in range(3, 9)}
 
 
 class Few(Forward):

@@ -165,7 +165,7 @@ class Bundles:
         self._incarnation = incarnation
         self._needed = loaded.network.needed
         self._readers = readers(loaded.network)
-        self._read_by = _read_by(self._readers)
+        self._readers_by_pipe = readers_by_pipe(self._readers)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
@@ -220,7 +220,7 @@ class Bundles:
             shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
-            handed_on=_handed_on(job, self._read_by),
+            handed_on=handed_on(job, self._readers_by_pipe),
             downstream=len(self._readers[number]) - len(job.outputs),
             consumers={pipe.id: self._incarnation_of(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
@@ -258,7 +258,7 @@ def _waits_for_releases(network: Network, pipe: int) -> bool:
     return not network.pipes[pipe].ASYNC and not _meets_executable(network, pipe) and consumer is not None and not consumer.MAX_QUEUE
 
 
-def _read_by(readers: Mapping[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
+def readers_by_pipe(readers: Mapping[int, list[int]]) -> dict[int, list[tuple[int, int]]]:
     """Return by pipe the producers whose blocks it may carry, each with its number among their readers."""
     found: dict[int, list[tuple[int, int]]] = {}
     for producer, pipes in readers.items():
@@ -267,14 +267,14 @@ def _read_by(readers: Mapping[int, list[int]]) -> dict[int, list[tuple[int, int]
     return found
 
 
-def _handed_on(job: BaseJob, read_by: Mapping[int, list[tuple[int, int]]]) -> dict[int, dict[int, int]]:
+def handed_on(job: BaseJob, by_pipe: Mapping[int, list[tuple[int, int]]]) -> dict[int, dict[int, int]]:
     """Return by producer: for each output of the job, its number among the producer's readers.
 
     Only outputs that come after the producer's own outputs have such a number.
     """
     found: dict[int, dict[int, int]] = {}
     for index, pipe in enumerate(job.outputs):
-        for producer, number in read_by.get(pipe.id, ()):
+        for producer, number in by_pipe.get(pipe.id, ()):
             if producer != job._fission_id:
                 found.setdefault(producer, {})[index] = number
     return found
