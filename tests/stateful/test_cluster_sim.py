@@ -11,7 +11,7 @@ CHUNK = 25
 #: Number of seeds among which a broken rule must make one fail.
 SEARCHED_SEEDS = 400
 #: Seeds for a rule that only one seed in several hundred shows; the range begins near such a seed.
-RARE = {"no-waiting-for-values": range(850, 1250)}
+RARE = {"no-waiting-for-values": range(1320, 1780)}
 
 
 @pytest.mark.slow
