@@ -58,7 +58,7 @@ def test_the_windows_of_a_chain_can_be_taken_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "options", "cases"),
     [
-        ("changed_arrays", BRIEF, 3),
+        ("changed_arrays", BRIEF, 4),
         ("checkpoint_every", [*BRIEF, "--blocks", "20"], 3),
         ("checkpoint_large", BRIEF, 2),
         ("executables", BRIEF, 5),

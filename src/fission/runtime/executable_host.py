@@ -332,6 +332,8 @@ class ExecutableHost(ExecutableOutputs):
                 if self._shell.endpoint.pressed:
                     self._answer_pressed(program)
         program.join_outputs()
+        if self._asked:
+            self._varied.wait()  # a new incarnation goes by what was read, as soon as the client has retained this
         if self._reads:
             # the pipes still hold the bytes that a killed program has not read: it has read all earlier blocks, which a new program
             # must not answer again
