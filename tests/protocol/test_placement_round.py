@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError
-from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, PlacementRound, place
+from fission.protocol.placement import ClusterView, JobNeeds, LinkQualities, NodeView, PlacementRound, place
 from tests.protocol.seeds import expect_caught, run_seeds
 from tests.protocol.test_placement import any_job, cluster
 
@@ -104,3 +106,41 @@ def check_against_all_links(rng: Random) -> None:
     jobs[1] = replace(jobs[1], neighbours=frozenset({"Job 1"}))
     links = any_links(rng, nodes)
     assert in_a_round(jobs, nodes, links, IgnoresLinks) == one_by_one(jobs, nodes, links)
+
+
+def check_candidates(rng: Random, kind: type[ClusterView] = ClusterView) -> None:
+    """The `preference` of a job gets every candidate, with the names of its jobs and the mean quality of its links."""
+    nodes = [replace(view.info, jobs=(), max_jobs=3, groups=("ALL",), TQ=100) for view in cluster(rng)]
+    links = any_links(rng, [NodeView(node) for node in nodes])
+    taken: dict[str, list[int]] = {node.name: [] for node in nodes if rng.random() < 0.8}
+    for job in range(1, 6):
+        if taken:
+            taken[rng.choice(list(taken))].append(job)
+    seen: list[list[NodeInfo]] = []
+    chooser = JobNeeds("Job 9", 9, preference=lambda infos: seen.append(infos), neighbours=frozenset({"Job 1", "Job 2"}))
+    needs = {**{job: JobNeeds(f"Job {job}", job) for job in range(1, 6)}, 9: chooser}
+    places = kind(needs, tuple(nodes), frozenset(taken), links).round(taken, {})
+    views = [NodeView(replace(node, jobs=tuple(f"Job {job}" for job in sorted(taken[node.name])))) for node in nodes if node.name in taken]
+    candidates = [view.name for view in views if view.free]
+    with contextlib.suppress(AllocationError):
+        places.place(9)
+    assert seen == [[view.info for view in PlacementRound(views, links).judged(chooser, candidates)] for _ in candidates[:1]]
+
+
+def test_a_preference_sees_every_candidate() -> None:
+    run_seeds(check_candidates, 1000)
+
+
+class ShowsNoJobs(ClusterView):
+    def round(self, taken: Any, avoided: Any) -> Any:
+        return super().round({node: [] for node in taken}, avoided)
+
+
+class ShowsOneNode(ClusterView):
+    def round(self, taken: Any, avoided: Any) -> Any:
+        return super().round(dict(list(taken.items())[:1]), avoided)
+
+
+@pytest.mark.parametrize("broken", [ShowsNoJobs, ShowsOneNode])
+def test_a_view_that_hides_something_is_caught(broken: type[ClusterView]) -> None:
+    expect_caught(lambda rng: check_candidates(rng, broken), within=500)

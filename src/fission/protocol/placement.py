@@ -31,11 +31,12 @@ narrow the GROUPS of the other.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import cast
 
 from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
-from fission.protocol.placement_inputs import NO_LINKS, OWN_QUALITY, JobNeeds, LinkQualities, NodeView, Preference
+from fission.protocol.placement_inputs import NO_LINKS, OWN_QUALITY, CandidateNode, JobNeeds, LinkQualities, NodeView, Preference
 
 __all__ = [
     "Choice",
@@ -96,14 +97,18 @@ class ClusterView:
 
     def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> JobRound:
         """Begin to place jobs; see `fission.protocol.supervision.PlacementView`."""
-        views = []
+        needs, places = self.needs, []
         for node in self.nodes:
-            names = tuple([self.needs[other].name for other in sorted(taken.get(node.name, ()))])
-            down = "lost" if node.name in self.joined else "not there: no service answers"
-            if node.name in avoided:
+            jobs = taken.get(node.name)
+            if jobs is not None:
+                places.append(CandidateNode(node, tuple([needs[job].name for job in sorted(jobs)])))
+            elif node.name in avoided:
                 down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
-            views.append(NodeView(node if node.jobs == names else replace(node, jobs=names), up=node.name in taken, down=down))
-        return JobRound(PlacementRound(views, self.links), self.needs)
+                places.append(CandidateNode(node, (), up=False, down=down))
+            else:
+                down = "lost" if node.name in self.joined else "not there: no service answers"
+                places.append(CandidateNode(node, (), up=False, down=down))
+        return JobRound(PlacementRound(places, self.links), needs)
 
 
 class JobRound:
@@ -136,19 +141,21 @@ def score(node: NodeView) -> float:
     measurement out of its range counts as the nearest end of the range, and one that is not a
     number as the worst: a single bad measurement must not stop a network.
     """
-    return _points(node.info.TQ, *_capacity(node), node.free)
+    return _points(node.info.TQ, *_capacity(node.info), node.free)
 
 
 def _points(quality: float, processor: float, memory: float, free: int) -> float:
     return (_within(quality / 255 * 100) + processor + memory) / 3 * free
 
 
-def _capacity(node: NodeView) -> tuple[float, float]:
+def _capacity(node: NodeInfo) -> tuple[float, float]:
     """Return processor and memory of a node in percent, within their ranges."""
-    return _within(node.info.cpu), _within(100 - node.info.swap)
+    return _within(node.cpu), _within(100 - node.swap)
 
 
 def _within(percent: float) -> float:
+    if 0.0 <= percent <= 100.0:
+        return percent
     return min(max(percent, 0.0), 100.0) if percent == percent else 0.0
 
 
@@ -158,7 +165,7 @@ class PlacementRound:
     A job that was placed counts for the jobs after it.
     """
 
-    def __init__(self, nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> None:
+    def __init__(self, nodes: Sequence[NodeView | CandidateNode], links: LinkQualities = NO_LINKS) -> None:
         """Begin a round.
 
         Args:
@@ -168,20 +175,18 @@ class PlacementRound:
         Raises:
             LocalProtocolError: two nodes have the same name.
         """
-        names = [node.name for node in nodes]
-        if len(set(names)) != len(names):
-            raise LocalProtocolError(f"each node needs a name of its own; got {', '.join(names)}")
-        self._nodes = list(nodes)
-        self._place_of = {job: index for index, node in enumerate(nodes) if node.up for job in node.jobs}
+        self._nodes = [
+            node if isinstance(node, CandidateNode) else CandidateNode(node.info, node.jobs, node.up, node.down) for node in nodes
+        ]
+        self._names = [node.info.name for node in self._nodes]
+        if len(set(self._names)) != len(self._names):
+            raise LocalProtocolError(f"each node needs a name of its own; got {', '.join(self._names)}")
+        self._place_of = {job: index for index, node in enumerate(self._nodes) if node.up for job in node.jobs}
         self._links = links
-        self._by_address: dict[str, list[int]] = {}
-        for index, node in enumerate(nodes):
-            for address in {node.name, node.ip}:
-                self._by_address.setdefault(address, []).append(index)
         self._usable: dict[str, list[int]] = {}  # by group, when it was first needed: nodes that can take a job
-        self._loads = [len(node.jobs) for node in nodes]
+        self._loads = [len(node.jobs) for node in self._nodes]
         self._scores: list[float] = []  # as the client sees the nodes; empty until it is needed
-        self._capacities: list[tuple[float, float]] = []
+        self._capacities: list[tuple[float, float, int]] = []  # processor, memory, and number of jobs that each takes
         self._percent = _Percentages()
         self._ways: dict[int, _Ways] = {}  # by node
 
@@ -199,16 +204,16 @@ class PlacementRound:
             LocalProtocolError: the job has a place.
         """
         if job.name in self._place_of:
-            node = self._nodes[self._place_of[job.name]]
-            raise LocalProtocolError(f"{job.name} has its place on {node.name}, which is up; only a job without a place can be placed")
+            name = self._names[self._place_of[job.name]]
+            raise LocalProtocolError(f"{job.name} has its place on {name}, which is up; only a job without a place can be placed")
         index, reason = self._decide(job)
         self._take(index, job)
-        return Choice(job.name, self._nodes[index].name, reason)
+        return Choice(job.name, self._names[index], reason)
 
     def _decide(self, job: JobNeeds) -> tuple[int, str]:
         note = ""
         if job.default_node is not None:
-            meant = self._by_address.get(job.default_node, [])
+            meant = [index for index, node in enumerate(self._nodes) if job.default_node in (node.info.name, node.info.ip)]
             for index in meant:
                 if not self._nodes[index].obstacle:
                     return index, "default node"
@@ -218,22 +223,23 @@ class PlacementRound:
             if usable:
                 index, reason = self._best(job, usable)
                 return index, f"group {group}: {reason}{note}"
-        raise AllocationError(str(Refusal(job.name, tuple((node.name, _why_not(job, node)) for node in self._nodes))))
+        raise AllocationError(str(Refusal(job.name, tuple((node.info.name, _why_not(job, node)) for node in self._nodes))))
 
     def _usable_of(self, group: str) -> list[int]:
         found = self._usable.get(group)
         if found is None:
-            found = self._usable[group] = [index for index, node in enumerate(self._nodes) if group in node.groups and not node.obstacle]
+            nodes = enumerate(self._nodes)
+            found = self._usable[group] = [index for index, node in nodes if group in node.info.groups and not node.obstacle]
         return found
 
     def _take(self, index: int, job: JobNeeds) -> None:
         """Give a job its place, and update what depends on the node's jobs."""
         node = self._nodes[index]
-        node = self._nodes[index] = replace(node, info=replace(node.info, jobs=(*node.jobs, job.name)))
+        node.jobs = (*node.jobs, job.name)
         self._place_of[job.name] = index
         self._loads[index] += 1
         if self._scores:
-            self._scores[index] = score(node)
+            self._scores[index] = score(node.view())
         if node.obstacle:
             for usable in self._usable.values():
                 if index in usable:
@@ -248,27 +254,26 @@ class PlacementRound:
                 return usable[preferred], "preference of the job"
         if len(usable) == 1:
             return usable[0], "the only node with room"
-        # min and max keep the first one on a tie
+        # the first one wins a tie
         if not origins:
             best = min(usable, key=self._loads.__getitem__)
             return best, f"fewest jobs ({self._loads[best]}) of {len(usable)} nodes"
         scores = self._scored(usable, qualities)
-        best = max(range(len(usable)), key=scores.__getitem__)
-        return usable[best], f"best score {scores[best]:.1f} of {len(usable)} nodes"
+        highest = max(scores)
+        return usable[scores.index(highest)], f"best score {highest:.1f} of {len(usable)} nodes"
 
     def _scored(self, usable: Sequence[int], qualities: Sequence[int] | None) -> list[float]:
         """Return the score of each of the nodes, with the given qualities of their links."""
-        if not self._scores:
-            self._scores = [score(node) for node in self._nodes]
-            self._capacities = [_capacity(node) for node in self._nodes]
         if qualities is None:
+            if not self._scores:
+                self._scores = [score(node.view()) for node in self._nodes]
             return [self._scores[index] for index in usable]
-        nodes, capacities, percent = self._nodes, self._capacities, self._percent
-        return [
-            # `_points`, written out: with many nodes this line takes most of the time
-            (percent[quality] + capacities[index][0] + capacities[index][1]) / 3 * (nodes[index].info.max_jobs - self._loads[index])
-            for index, quality in zip(usable, qualities, strict=True)
-        ]
+        if not self._capacities:
+            self._capacities = [(*_capacity(node.info), node.info.max_jobs) for node in self._nodes]
+        capacities, loads, percent = self._capacities, self._loads, self._percent
+        there = zip(qualities, [capacities[index] for index in usable], [loads[index] for index in usable], strict=True)
+        # `_points`, written out: with many nodes this line takes most of the time
+        return [(percent[quality] + processor + memory) / 3 * (limit - load) for quality, (processor, memory, limit), load in there]
 
     # links
 
@@ -285,15 +290,15 @@ class PlacementRound:
             candidates: names of some of the nodes.
         """
         origins = sorted({self._place_of[name] for name in job.neighbours if name in self._place_of})
-        index = {node.name: number for number, node in enumerate(self._nodes)}
+        index = {name: number for number, name in enumerate(self._names)}
         usable = [index[name] for name in candidates]
         return self._judged(usable, self._qualities(origins, usable) if origins else None)
 
     def _judged(self, usable: Sequence[int], qualities: Sequence[int] | None) -> list[NodeView]:
         nodes = [self._nodes[index] for index in usable]
         if qualities is None:
-            return nodes
-        return [replace(node, info=replace(node.info, TQ=quality)) for node, quality in zip(nodes, qualities, strict=True)]
+            return [node.view() for node in nodes]
+        return [node.view(quality) for node, quality in zip(nodes, qualities, strict=True)]
 
     def _qualities(self, origins: Sequence[int], usable: Sequence[int]) -> list[int] | None:
         """Return the mean quality of the links from some nodes to each candidate.
@@ -301,17 +306,31 @@ class PlacementRound:
         None if none of these links is measured.
         """
         ways = [self._ways_from(origin) for origin in origins]
-        if all(one.measured.isdisjoint(usable) for one in ways):
+        if all(way.unmeasured.issuperset(usable) for way in ways):
             return None
-        if len(ways) == 1:
-            return [ways[0].qualities[index] for index in usable]
-        return [round(sum([one.qualities[index] for one in ways]) / len(ways)) for index in usable]
+        columns = [[way.qualities[index] for index in usable] for way in ways]
+        if len(columns) == 1:
+            return columns[0]
+        return [round(total / len(columns)) for total in map(sum, zip(*columns, strict=True))]
 
     def _ways_from(self, origin: int) -> _Ways:
         found = self._ways.get(origin)
         if found is None:
-            found = self._ways[origin] = _ways(origin, self._nodes, self._links)
+            found = self._ways[origin] = self._measured_ways(origin)
         return found
+
+    def _measured_ways(self, origin: int) -> _Ways:
+        name, links = self._names[origin], self._links
+        there = links.get(name, {})
+        found = list(map(there.get, self._names))
+        unmeasured = set()
+        for index in [index for index, quality in enumerate(found) if quality is None]:
+            found[index] = links.get(self._names[index], {}).get(name)
+            if found[index] is None:
+                unmeasured.add(index)
+                found[index] = self._nodes[index].info.TQ
+        found[origin] = OWN_QUALITY
+        return _Ways(cast("list[int]", found), frozenset(unmeasured))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,25 +339,11 @@ class _Ways:
 
     Attributes:
         qualities: quality of the link to each node, in the order of NODES.
-        measured: indices of the nodes to which, or from which, the link is measured.
+        unmeasured: indices of the nodes to which, and from which, the link is not measured.
     """
 
     qualities: list[int]
-    measured: frozenset[int]
-
-
-def _ways(origin: int, nodes: Sequence[NodeView], links: LinkQualities) -> _Ways:
-    name = nodes[origin].name
-    there = links.get(name, {})
-    qualities, measured = [], set()
-    for index, node in enumerate(nodes):
-        quality = there.get(node.name)
-        if quality is None:
-            quality = links.get(node.name, {}).get(name)
-        if quality is not None:
-            measured.add(index)
-        qualities.append(OWN_QUALITY if index == origin else node.info.TQ if quality is None else quality)
-    return _Ways(qualities, frozenset(measured))
+    unmeasured: frozenset[int]
 
 
 class _Percentages(dict[float, float]):
@@ -365,8 +370,8 @@ def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> 
     raise DefinitionError(f"{job}: preference must return one of the NodeInfo that it was given ({given}), or None; it returned {got}")
 
 
-def _why_not(job: JobNeeds, node: NodeView) -> str:
-    if job.default_node in (node.name, node.ip) or any(group in node.groups for group in job.groups):
+def _why_not(job: JobNeeds, node: CandidateNode) -> str:
+    if job.default_node in (node.info.name, node.info.ip) or any(group in node.info.groups for group in job.groups):
         return node.obstacle
     return " and ".join(_misfits(job))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from fission.core.base_job import BaseJob
@@ -72,6 +72,37 @@ class NodeView:
         if not self.up:
             return self.down
         return "" if self.free else f"full ({len(self.jobs)}/{self.max_jobs} jobs)"
+
+
+@dataclass(slots=True)
+class CandidateNode:
+    """A node of a round. Few are looked at in full, so that views are made when they are needed.
+
+    Attributes:
+        info: as in `NodeView`, with any ``jobs``.
+        jobs: names of the jobs that have their place there.
+        up: as in `NodeView`.
+        down: as in `NodeView`.
+    """
+
+    info: NodeInfo
+    jobs: tuple[str, ...]
+    up: bool = True
+    down: str = "down"
+
+    def view(self, quality: int | None = None) -> NodeView:
+        """Return the node as `NodeView`, with this TQ unless it is None."""
+        info = self.info
+        if info.jobs != self.jobs or quality not in (None, info.TQ):
+            info = replace(info, jobs=self.jobs, TQ=info.TQ if quality is None else quality)
+        return NodeView(info, self.up, self.down)
+
+    @property
+    def obstacle(self) -> str:
+        """As `NodeView.obstacle`."""
+        if not self.up:
+            return self.down
+        return "" if len(self.jobs) < self.info.max_jobs else f"full ({len(self.jobs)}/{self.info.max_jobs} jobs)"
 
 
 @dataclass(frozen=True, slots=True)

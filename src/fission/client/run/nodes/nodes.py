@@ -103,8 +103,12 @@ class Nodes:
 
     def view(self) -> placement.ClusterView:
         """Return the current view of the cluster for placement."""
-        nodes = tuple(dataclasses.replace(node, TQ=self._quality(node)) for node in self._nodes.values())
+        nodes = tuple([self._viewed(node) for node in self._nodes.values()])
         return placement.ClusterView(self._needs, nodes, frozenset(self._joined), dict(self._link_qualities))
+
+    def _viewed(self, node: NodeInfo) -> NodeInfo:
+        quality = self._quality(node)
+        return node if quality == node.TQ else dataclasses.replace(node, TQ=quality)
 
     def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> placement.JobRound:
         """Begin to place jobs by the current view; see `fission.protocol.supervision.PlacementView`.
