@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import select
 import subprocess
 import sys
+import time
 from typing import Any
 
 import zmq
 
 from benchmarks.machines import Machines
 from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks
-from benchmarks.peers import queue_length
+from benchmarks.peers import is_last, merged, queue_length
 
 #: Seconds after which a run without a result is aborted.
 LIMIT_S = 120.0
@@ -49,35 +51,49 @@ def _sending(ip: str, order: dict[str, Any]) -> Any:
 
 
 def source(order: dict[str, Any], target: str) -> None:
-    """Send what networks/chain/meter.py says, until killed."""
+    """Send what networks/chain/meter.py says."""
     sender = _sending(target, order)
+    before = time.process_time()
     for block in blocks(order):
         sender.send(pickle.dumps(block, 5))
-    sys.stdin.read()
+    _say_used(before)
 
 
 def forward(order: dict[str, Any], ip: str, target: str) -> None:
-    """Forward blocks until killed."""
+    """Forward blocks up to the last one."""
     receiver, sender = _listening(ip, order), _sending(target, order)
-    while True:
-        sender.send(pickle.dumps(pickle.loads(receiver.recv()), 5))
+    before = time.process_time()
+    last = False
+    while not last:
+        block = pickle.loads(receiver.recv())
+        sender.send(pickle.dumps(block, 5))
+        last = is_last(block)
+    _say_used(before)
 
 
 def sink(order: dict[str, Any], ip: str) -> None:
     """Receive all blocks; print what the meter says."""
     receiver = _listening(ip, order)
     take = Meter(order).take
+    before = time.process_time()
     while (result := take(pickle.loads(receiver.recv()))) is None:
         pass
     print(json.dumps(result), flush=True)
+    _say_used(before)
+
+
+def _say_used(before: float) -> None:
+    """When the last block has arrived, print the processor seconds since ``before``: ZeroMQ's thread sends after the last call too."""
+    sys.stdin.readline()
+    print(time.process_time() - before, flush=True)
 
 
 def bare_hosts(machines: Machines, order: dict[str, Any]) -> dict[str, float]:
-    """The source on the first host, a hop on the second, the sink on this machine; return what the meter says.
+    """The source on the first host, a hop on the second, the sink on this machine; return what `benchmarks.peers.merged` returns.
 
     Args:
         machines: three of them.
-        order: what networks/chain/meter.py lists.
+        order: what networks/chain/meter.py lists; two hops.
     """
     order = DEFAULTS | order
     public, secret = zmq.curve_keypair()
@@ -101,12 +117,15 @@ def bare_hosts(machines: Machines, order: dict[str, Any]) -> dict[str, float]:
         processes.append(middle)
         middle.stdout.readline()
         processes.append(one.run(command("source", two.ip), **options))
-        result: dict[str, float] = json.loads(last.communicate(timeout=LIMIT_S)[0])
+        if not select.select([last.stdout], [], [], LIMIT_S)[0]:
+            raise RuntimeError(f"the bare chain shows no result within {LIMIT_S:g} s")
+        result: dict[str, float] = json.loads(last.stdout.readline())
+        cpu = [float(process.communicate("\n", timeout=LIMIT_S)[0]) for process in reversed(processes)]
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    return result
+    return merged([result], cpu, order)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,21 @@ def against_peers(
     """
     common = {key: value for key, value in order.items() if key in DEFAULTS}
     rounds = [{"fission": fission_chain(order)} | {peer: PEERS[peer](common) for peer in peers} for _ in range(runs)]
+    return compared(case, rounds, figures, peers)
+
+
+def compared(
+    case: str, rounds: Sequence[dict[str, dict[str, float]]], figures: dict[str, str], peers: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the rows of `against_peers`.
+
+    Args:
+        case: as there.
+        rounds: of each round, the results of "fission" and of the peers, by name. All of a round share the machine's other load, so the
+            ratios within it are more reliable than the ratio of the medians.
+        figures: as there.
+        peers: as there.
+    """
     rows = []
     for figure, wanted in figures.items():
         row: dict[str, Any] = {"case": case, "figure": figure}

@@ -86,6 +86,11 @@ class Machines:
         """Return the folder of the last run."""
         return PROJECT / self.network / "local"
 
+    def job_folder(self, job: int) -> Path:
+        """Return the folder in which a job of the last run worked, on a host or here."""
+        folders = [node.root / self.network / str(job) for node in self.nodes.values()]
+        return next((folder for folder in folders if folder.exists()), self.local / str(job))
+
     def run(self, **order: Any) -> subprocess.Popen[str]:
         """Start ``manage.py NETWORK run``; the network's config reads the order, besides the hosts."""
         hosts = {

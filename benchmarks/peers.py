@@ -106,7 +106,8 @@ def _socket(kind: int, address: str, order: dict[str, Any]) -> Any:
     return socket
 
 
-def _is_last(block: Any) -> bool:
+def is_last(block: Any) -> bool:
+    """Whether a block of networks/chain/meter.py is the last one."""
     return type(block[1]) is int if type(block) is list else block[7] & 0x80 != 0  # the sign of a raw block's stamp
 
 
@@ -130,7 +131,7 @@ def _forward(codec: str, order: dict[str, Any], hop: int, source: str, target: s
     work = double if order["work"] == "double" else None
     while True:
         block = receive(receiver)
-        last = _is_last(block)
+        last = is_last(block)
         send(senders, block if work is None else work(block))
         if last:
             break

@@ -35,7 +35,7 @@ LISTEN = "0A"  # in /proc/net/tcp
 #: What a stranger opens to each port, and what is let of it: 64 silent ones to a port, and what belongs to the network.
 FLOOD = 1000
 SPARE = 150
-#: Memory that all that a stranger does may take of one process: 64 connections with a piece of 17 KB each are about 1 MB. On a busy
+#: Memory that all that a stranger does may take of one process: 64 connections with a piece of 65 KB each are about 4 MB. On a busy
 #: machine sockets wait for their end with what was read; four times 2 GB were announced.
 MEMORY = 48 << 20
 

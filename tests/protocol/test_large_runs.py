@@ -14,13 +14,13 @@ from fission.protocol.endpoint_effects import SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import Data
 from fission.protocol.output import Output
-from fission.protocol.pacing import COALESCE_BYTES
+from fission.protocol.pacing import COALESCE_BYTES, COALESCE_FAR_BYTES
 from fission.protocol.window import SendWindow
 from tests.protocol.caught import assert_caught
 
 KB = 1 << 10
 BUFFER = 64 * KB
-SIZES = (BUFFER, 2 * BUFFER, 5 * BUFFER)
+SIZES = (BUFFER, 3 * BUFFER, 15 * BUFFER, 17 * BUFFER)
 
 
 class Lent:
@@ -67,10 +67,12 @@ def sent(make: Callable[..., Output], blocks: list[tuple[str, int]], *, near: bo
 def check(blocks: list[tuple[str, int]], make: Callable[..., Output] = Output, *, near: bool = False) -> None:
     """Each block arrives once, in order, with its buffers and its head, in a message that is not much larger than the limit."""
     arrived: list[tuple[bytes, ...]] = []
+    limit = COALESCE_BYTES if near else COALESCE_FAR_BYTES
+    shared = near and any(kind == "lent" for kind, _ in blocks)  # of those, usually only descriptors are sent
     for message in sent(make, blocks, near=near):
         assert message.sqn == len(arrived) + 1
         parts = [tuple(bytes(part) for part in ([one] if isinstance(one, (bytes, memoryview)) else one)) for one in message.payloads]
-        assert near or len(parts) == 1 or sum(len(part) for block in parts for part in block) < 2 * COALESCE_BYTES
+        assert len(parts) == 1 or shared or sum(len(part) for block in parts for part in block) < 2 * limit
         heads = list(message.heads or [0] * len(parts))
         assert heads == [(len(arrived) + offset) % 3 for offset in range(1, len(parts) + 1)]
         arrived += parts
@@ -81,7 +83,12 @@ def check(blocks: list[tuple[str, int]], make: Callable[..., Output] = Output, *
     assert arrived == wanted
 
 
-BLOCKS = st.lists(st.tuples(st.sampled_from(["small", "large", "lent"]), st.sampled_from(SIZES)), min_size=1, max_size=12)
+def some(*kinds: str) -> st.SearchStrategy[list[tuple[str, int]]]:
+    """Blocks of these kinds."""
+    return st.lists(st.tuples(st.sampled_from(kinds), st.sampled_from(SIZES)), min_size=1, max_size=12)
+
+
+BLOCKS = some("small", "large", "lent")
 
 
 @given(BLOCKS, st.booleans())
@@ -110,13 +117,28 @@ class NoLimit(Output):
         return len(payload)
 
 
-@pytest.mark.parametrize("broken", [SmallFirst, Miscounts, NoLimit])
-def test_broken_variants_are_caught(broken: type[Output]) -> None:
-    assert_caught(lambda blocks: check(blocks, broken), BLOCKS)
+class FarEverywhere(Output):
+    """Gathers as many large blocks for a consumer on this machine as for one on another."""
+
+    def _weight(self, payload: list[Any]) -> int:
+        near, self.near = self.near, False
+        weight = super()._weight(payload)
+        self.near = near
+        return weight
 
 
-def test_four_blocks_of_64_kb_share_a_message_and_larger_ones_have_their_own() -> None:
+@pytest.mark.parametrize(
+    ("broken", "near"), [(SmallFirst, False), (Miscounts, False), (NoLimit, False), (NoLimit, True), (FarEverywhere, True)]
+)
+def test_broken_variants_are_caught(broken: type[Output], near: bool) -> None:
+    assert_caught(lambda blocks: check(blocks, broken, near=near), some("small", "large") if near else BLOCKS)
+
+
+def test_blocks_of_64_kb_share_a_message_and_larger_ones_have_their_own() -> None:
     count = lambda blocks, **how: [len(message.payloads) for message in sent(Output, blocks, **how)]  # noqa: E731
-    assert count([("large", BUFFER)] * 10) == [4, 4, 2]
-    assert count([("large", COALESCE_BYTES)] * 3) == [1, 1, 1]
+    assert count([("large", BUFFER)] * 10, near=True) == [4, 4, 2]
+    assert count([("large", BUFFER)] * 40) == [16, 16, 8]
+    assert count([("large", COALESCE_BYTES)] * 3, near=True) == [1, 1, 1]
+    assert count([("large", COALESCE_BYTES)] * 5) == [4, 1]
+    assert count([("large", COALESCE_FAR_BYTES)] * 3) == [1, 1, 1]
     assert count([("large", BUFFER)] * 3, held=False) == [1, 1, 1]  # each comes after a pause

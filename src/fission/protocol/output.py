@@ -20,6 +20,7 @@ from fission.protocol.pacing import (
     BEHIND_BLOCKS,
     BEHIND_SHARE,
     COALESCE_BYTES,
+    COALESCE_FAR_BYTES,
     COALESCE_SHARE,
     HELD_AT_MOST_S,
     HELD_BEHIND_S,
@@ -227,7 +228,9 @@ class Output(ReplayBuffer):
         In shared memory, the blocks held together are limited to a share of the window, because
         only descriptors are sent.
         """
-        if not (self.near and is_leased(payload)):
+        if not self.near:
+            return -(-_bytes_of(payload) * COALESCE_BYTES // COALESCE_FAR_BYTES)
+        if not is_leased(payload):
             return _bytes_of(payload)
         size: int = sum(lease.nbytes for lease in payload[1:])
         return -(-size * COALESCE_BYTES * COALESCE_SHARE // self.window.size)
@@ -258,9 +261,11 @@ class Output(ReplayBuffer):
     def _kind(self, payload: Any, index: int) -> int:
         if type(payload) is bytes:
             return SMALL
-        if is_leased(payload):
-            return SHARED if self.near else FAR if _bytes_of(payload) < COALESCE_BYTES else index
-        return LARGE if _bytes_of(payload) < COALESCE_BYTES else index
+        leased = is_leased(payload)
+        if leased and self.near:
+            return SHARED
+        together = _bytes_of(payload) < (COALESCE_BYTES if self.near else COALESCE_FAR_BYTES)
+        return (FAR if leased else LARGE) if together else index
 
 
 def _bytes_of(payload: list[Any]) -> int:
