@@ -26,6 +26,7 @@ PROGRAMS: dict[str, str | None] = {
     "placement": "--runs 1",
     "scaling": "--quick --runs 1",
     "many_imports": "--runs 1 --jobs 50 --seconds 5",
+    "idle_memory": "--runs 1",
     "windows": "--runs 1",
     "sinks": "--runs 1 --rows 50000 --blocks 1000",
     "start": "--runs 1",

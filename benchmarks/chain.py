@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,17 @@ def surroundings(order: dict[str, Any]) -> dict[str, Any]:
     quiet: Any = subprocess.DEVNULL
     environment = os.environ | {"FISSION_BENCH": json.dumps(order)}
     return {"cwd": PROJECT, "env": environment, "stdin": quiet, "stdout": quiet, "stderr": quiet}
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[dict[str, str]]:
+    """Yield variables of the environment with which Python keeps what it has compiled, as it does for users.
+
+    Where it is told not to, each process would compile FISSION first, which costs time and memory. The files are removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="fission-bench-") as folder:
+        variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        yield variables | {"PYTHONPYCACHEPREFIX": folder}
 
 
 def outcome(order: dict[str, Any], folder: Path = PROJECT / "chain" / "simulation") -> dict[str, float]:

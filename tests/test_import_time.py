@@ -55,3 +55,37 @@ def test_simulate_needs_no_extra() -> None:
     extras = ("distributed", "dask", "cryptography", "sqlalchemy", "yaml", "matplotlib", "numpy", "ptpython", "pytest")
     code = f"import sys\nfor name in {extras}: sys.modules[name] = None\nimport fission.client, fission.cli.commands.simulate"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+#: Modules of an idle node beside Python's own and FISSION's, of which 320 were measured. It may grow with what a node does.
+MOST_NODE_MODULES = 350
+
+
+def node_modules(tmp_path: Path, before: str = "") -> list[str]:
+    """Return the modules of others that `fission node` has imported when it begins to wait for a client."""
+    line = ["fission", "node", "--client", "127.0.0.1", "--insecure", "--root", str(tmp_path / "of" / "node")]
+    code = (
+        f"import asyncio, sys, tempfile; tempfile.mkdtemp = lambda **where: {str(tmp_path)!r}; {before}\n"
+        "asyncio.run = lambda work: work.close()\n"
+        f"sys.argv = {line!r}\n"
+        "from fission.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "known = {'fission', *sys.stdlib_module_names}\n"
+        "print('MODULES', *sorted(name for name in sys.modules if name.partition('.')[0] not in known))\n"
+    )
+    return fresh(code).rpartition("MODULES")[2].split()
+
+
+def test_an_idle_node_imports_only_what_it_uses(tmp_path: Path) -> None:
+    loaded = node_modules(tmp_path)
+    assert "distributed.worker" in loaded
+    unused = ("numpy", "jinja2", "pandas", "matplotlib", "sqlalchemy", "bokeh", "dask.array", "dask.dataframe", "aiohttp")
+    assert not [name for name in loaded for left_out in unused if name == left_out or name.startswith(f"{left_out}.")]
+    assert len(loaded) < MOST_NODE_MODULES, loaded
+
+
+def test_the_modules_of_a_node_that_imports_all_of_dask_are_noticed(tmp_path: Path) -> None:
+    loaded = node_modules(tmp_path, before="import distributed")
+    assert "numpy" in loaded
+    assert "jinja2" in loaded

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -149,7 +148,7 @@ def sync_tree(folder: Path) -> None:
 
 def link(path: Path, target: str) -> None:
     """Create or replace the symbolic link *path* to *target*, atomically and durably."""
-    fresh = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+    fresh = path.parent / f"{UNFINISHED}{os.urandom(8).hex()}"
     about_to("link", path)
     os.symlink(target, fresh)
     try:
@@ -198,7 +197,7 @@ class WholeFile:
             mode: permissions of the file, less the umask.
         """
         self._path = path
-        self._fresh: Path | None = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+        self._fresh: Path | None = path.parent / f"{UNFINISHED}{os.urandom(8).hex()}"
         self._descriptor = open_file(self._fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
 
     def __enter__(self) -> WholeFile:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import secrets
 import tempfile
 import zlib
 
@@ -98,7 +97,7 @@ def run_prefix() -> str:
 
     All runs with the same temporary directory share its first part (`mark`).
     """
-    return f"{mark()}{secrets.token_hex(4)}"
+    return f"{mark()}{os.urandom(4).hex()}"
 
 
 def mark() -> str:

@@ -55,6 +55,9 @@ def command(
     Waits for a client, hosts the jobs that the client places here, and waits for the next one. When
     the client is lost, its jobs continue for ORPHAN_TIMEOUT. Runs no user code in its own process.
     """
+    from fission.adapters.cluster.lean_imports import import_dask_alone
+
+    import_dask_alone()
     from fission.service.start import serve
 
     interrupts.loaded()
