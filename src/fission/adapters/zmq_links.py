@@ -54,6 +54,18 @@ _BROKEN = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED
 MOST_WAIT_S = 3600.0
 
 
+def warm_up() -> None:
+    """Make and use a pair of sockets once, for a process that will soon make its links."""
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull, context.socket(zmq.PUSH) as push:
+        pull.bind("inproc://warm-up")
+        push.connect("inproc://warm-up")
+        push.send(b"")
+        pull.recv()
+    thread = threading.Thread(target=time.monotonic)
+    thread.start()
+    thread.join()
+
+
 class ZmqLinks:
     """`fission.ports.Links` over ZeroMQ sockets.
 

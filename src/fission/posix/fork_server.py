@@ -17,6 +17,9 @@ Processes that a child leaves behind in sessions of their own (daemons) are foun
 
 The server survives temporary shortages of the system: a child for which there is no process, memory
 or descriptor is reported as refused.
+
+While it has children, it keeps one more, a *spare* (`fission.posix.spare_child`), that has been
+forked and prepared in advance and takes over the next request.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from dataclasses import dataclass
 from fission.errors import error_text
 from fission.posix import descendants
 from fission.posix.forking import forked, unblock_ending_signals
+from fission.posix.spare_child import SPARE_AFTER_S, Spare
 from fission.protocol.messages.client_to_fork_server import ForkChild, SignalChild, decoded_request
 from fission.protocol.messages.fork_server_to_client import (
     FORK_SERVER_TO_CLIENT,
@@ -93,6 +97,8 @@ class ForkServer:
         pulse_interval_s: float = math.inf,
         fork: Callable[[], int] = os.fork,
         ready: ForkServerReady = READY,
+        prepare_spare: Callable[[], object] | None = None,
+        spare_after_s: float = SPARE_AFTER_S,
     ) -> None:
         """Prepare the server; `serve` runs it.
 
@@ -105,8 +111,14 @@ class ForkServer:
             pulse_interval_s: seconds between two reports that the server is alive.
             fork: function that makes a child's process.
             ready: the first report.
+            prepare_spare: called in each spare, before it waits for a request; None: no spare is
+                kept.
+            spare_after_s: seconds without a child that begins or ends, after which a spare is
+                forked or dismissed.
         """
         self._ready = ready
+        self._process = os.getpid()
+        self._spare = Spare(self._fork_spare, prepare_spare, self._run_spare, spare_after_s, MOST_DESCRIPTORS)
         self._channel, self._run_child = channel, run_child
         self._mark, self._pulse_interval_s, self._fork = mark, pulse_interval_s, fork
         self._splitter = Splitter()
@@ -143,6 +155,7 @@ class ForkServer:
         """Close everything that `__init__` has opened."""
         self._selector.close()
         self._descriptors.close()
+        self._spare.dismiss()
         _close_all((self._alive_read, self._alive_write, self._wake_read, self._wake_write))
 
     def _serve(self) -> bool:
@@ -152,7 +165,9 @@ class ForkServer:
             if now >= pulse_at:
                 self._report(ForkServerPulse())
                 pulse_at = now + self._pulse_interval_s
-            for ready, _ in self._selector.select(pulse_at - now if pulse_at < math.inf else None):
+            self._spare.keep(bool(self._children), now)
+            wake_at = min(pulse_at, self._spare.due_at)
+            for ready, _ in self._selector.select(wake_at - now if wake_at < math.inf else None):
                 if ready.fileobj is self._channel:
                     if not self._read():
                         return True
@@ -218,23 +233,34 @@ class ForkServer:
         if descriptors is None:
             self._report(ForkRefused(key=key, cause="it has no free descriptors (ulimit -n)"))
             return
-        server = os.getpid()
-        try:
-            process = forked(lambda: self._become(Child(key, payload, descriptors, server, self._alive_read)), self._fork)
-        except (OSError, MemoryError) as why:
-            _close_all(descriptors)
-            self._report(ForkRefused(key=key, cause=f"the system cannot create a process: {error_text(why)}"))
-            return
+        process = self._spare.hand_over(key, payload, descriptors)
+        if not process:
+            try:
+                process = self._forked(lambda: self._become(Child(key, payload, descriptors, self._process, self._alive_read)))
+            except (OSError, MemoryError) as why:
+                _close_all(descriptors)
+                self._report(ForkRefused(key=key, cause=f"the system cannot create a process: {error_text(why)}"))
+                return
+        _close_all(descriptors)
+        self._children[process] = key
+        self._spare.look_later(time.monotonic())
+        self._report(ChildForked(key=key, process=process))
+
+    def _forked(self, body: Callable[[], object]) -> int:
+        process = forked(body, self._fork)
         if self._mark:
             with contextlib.suppress(OSError):
                 os.setpgid(process, process)  # here too: a signal for the group may come before the child has created it
-        _close_all(descriptors)
-        self._children[process] = key
-        self._report(ChildForked(key=key, process=process))
+        return process
 
     def _become(self, child: Child) -> None:
-        """Release everything of the server, in the child, and run it."""
+        self._leave_server()
+        self._run_child(child)
+
+    def _leave_server(self) -> None:
+        """Release everything of the server, in a child."""
         self._children.clear()
+        self._spare.dismiss()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -246,7 +272,18 @@ class ForkServer:
         _close_all((self._alive_write, self._wake_read, self._wake_write))
         self._descriptors.close()
         unblock_ending_signals()
-        self._run_child(child)
+
+    # the spare
+
+    def _fork_spare(self, body: Callable[[], object]) -> int:
+        def become() -> None:
+            self._leave_server()
+            body()
+
+        return self._forked(become)
+
+    def _run_spare(self, key: tuple[int, ...], payload: bytes, descriptors: list[int]) -> None:
+        self._run_child(Child(key, payload, descriptors, self._process, self._alive_read))
 
     # ends
 
@@ -256,12 +293,16 @@ class ForkServer:
         while (found := _ended_child()) is not None:
             process, status = found
             orphans = True  # also if it was an orphan: this process has adopted what it started
+            if process == self._spare.process:
+                self._spare.dismiss()
             if process in self._children:
                 _kill_group(process)  # processes that the child has started and left behind
                 self._ended_marks.add(f"{self._mark}{process}")
                 ended.append(ChildEnded(key=self._children.pop(process), process=process, code=os.waitstatus_to_exitcode(status)))
         if orphans:
             self._kill_orphans()
+        if ended:  # not after the end of a spare alone: one that cannot live must not be forked again and again
+            self._spare.look_later(time.monotonic())
         for report in ended:
             self._report(report)
 
@@ -272,7 +313,7 @@ class ForkServer:
         """
         found = set()
         for process in descendants.children_of(os.getpid()):
-            if process in self._children:
+            if process in self._children or process == self._spare.process:
                 continue
             mark = descendants.mark_of(process) if self._mark else ""
             if (mark in self._ended_marks or not self._mark or not self._children) and descendants.kill([process]):
