@@ -90,9 +90,10 @@ def test_a_failure_while_a_value_is_written_leaves_the_old_one(store: FileCheckp
 
 
 def damaged_versions(content: bytes) -> Iterator[bytes]:
-    """Cut at every byte, with every bit flipped, and replaced by other content."""
-    yield from (content[:length] for length in range(len(content)))
-    for place in range(len(content)):
+    """Cut at every byte, with every bit flipped, and replaced by other content; in the middle of a long one, at every 50th byte."""
+    places = [place for place in range(len(content)) if place < 120 or len(content) - place < 10 or not place % 50]
+    yield from (content[:length] for length in places)
+    for place in places:
         for bit in range(8):
             yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
     yield from (content + b"x", content * 2, b"garbage", b"\0" * len(content))

@@ -15,7 +15,8 @@ from .files import DamagedFileError, about_to, read_whole, write_whole
 #: The version of the record format that `frame` writes.
 RECORD_VERSION = 1
 
-_MAGIC = b"FSNr"
+#: What a record begins with.
+RECORD_MAGIC = b"FSNr"
 _HEADER = struct.Struct("<4sBxxxQ")  # magic, version, length of the content in bytes
 _CHECKSUM = struct.Struct("<I")
 #: Bytes of a record beside its content.
@@ -33,7 +34,7 @@ def header_of_record(length: int) -> bytes:
     Args:
         length: length of the content, in bytes.
     """
-    header = _HEADER.pack(_MAGIC, RECORD_VERSION, length)
+    header = _HEADER.pack(RECORD_MAGIC, RECORD_VERSION, length)
     return header + _CHECKSUM.pack(zlib.crc32(header))
 
 
@@ -119,7 +120,7 @@ def _record(file: BinaryIO, path: Path, piece_bytes: int) -> Iterator[bytes]:
     if len(header) < _HEADER_BYTES:
         raise DamagedFileError(path, f"it is cut off after {len(header)} bytes")
     magic, version, left = _HEADER.unpack_from(header)
-    if magic != _MAGIC or _CHECKSUM.unpack_from(header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
+    if magic != RECORD_MAGIC or _CHECKSUM.unpack_from(header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
         raise DamagedFileError(path, "it does not begin with FISSION's header")
     if version != RECORD_VERSION:
         raise DamagedFileError(path, f"it has version {version} of the format, and this FISSION reads version {RECORD_VERSION}")

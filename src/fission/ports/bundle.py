@@ -96,8 +96,8 @@ class JobBundle:
             transit.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block) of every stored snapshot of earlier incarnations.
-        snapshot_folder: folder of the snapshot files ``GENERATION.BLOCK``, records of
-            `fission.durable`.
+        snapshot_folder: folder of the snapshot files ``GENERATION.BLOCK``, which
+            `fission.durable.read_snapshot` reads.
         snapshots_far: whether the snapshots are on another machine: the job requests the one that
             it needs, and its state appears in the folder as a file.
         damaged: defect of each stored snapshot that cannot be used, by generation and block.

@@ -37,7 +37,10 @@ class CheckpointStore(Protocol):
     def folder(self, job: JobId) -> str:
         """Return the folder of the job's snapshots.
 
-        Each is a record of `fission.durable` in a file ``GENERATION.BLOCK``.
+        Each is in a file ``GENERATION.BLOCK``, which `fission.durable.read_snapshot` reads.
+
+        Raises:
+            OSError: the files cannot be read, or given these names.
         """
         ...
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fission.durable import DamagedFileError, read_record
+from fission.durable import DamagedFileError, read_snapshot
 from fission.errors import SnapshotError
 from fission.ports import JobBundle
 from fission.protocol.messages.job_to_client import JobToClient, SnapshotNeeded
@@ -32,7 +32,7 @@ def reader(bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Call
         path = Path(bundle.snapshot_folder, f"{generation}.{block}")
         try:
             if not bundle.snapshots_far:
-                return read_record(path)
+                return read_snapshot(path, (generation, block))
             _wait(path, lambda: say(SnapshotNeeded(generation=generation, block=block), b""))
             state = path.read_bytes()
             path.unlink()

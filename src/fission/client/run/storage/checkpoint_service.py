@@ -153,11 +153,12 @@ class CheckpointService:
         """
         self._settle(job)
         try:
+            folder = self._store.folder(job)
             if job not in self._damaged:
                 self._damaged[job] = self._store.damaged(job)
             damaged = self._damaged[job]
             whole = tuple(number for number in self._store.numbers(job) if number not in damaged)
-            return whole, self._store.kept(job), damaged, self._store.folder(job)
+            return whole, self._store.kept(job), damaged, folder
         except (DamagedFileError, OSError) as why:
             raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network again") from why
 
