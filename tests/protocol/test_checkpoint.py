@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.protocol.checkpoint import Checkpoints, to_restore
+from fission.protocol.checkpointing import APART_S, AS_MADE, Checkpointing, CheckpointSpec
 from tests.protocol.caught import assert_machine_catches
 
 
@@ -58,6 +59,43 @@ def test_while_one_waits_for_the_client_another_is_taken_only_where_the_flow_wou
     assert one.due(12, 0.0, pressed=True, waits=True)
     assert not one.due(14, 0.0, waits=True)
     assert one.due(14, 0.0)
+
+
+def test_a_job_need_not_ask_before_a_snapshot_can_be_due() -> None:
+    one = Checkpoints(80, 200)
+    one.begin(0, 0.0)
+    assert one.look_at == 0
+    assert not one.due(1, 0.0)
+    assert one.look_at == 80
+    assert not one.due(80, 0.0, waits=True)
+    assert one.look_at == 90, "it looks again soon whether the client has confirmed"
+    assert one.due(90, 0.0)
+    assert one.look_at == 170
+    assert not one.due(289, 0.0, waits=True)
+    assert one.look_at == 290, "and in any case when half of the window is in use"
+    one.pressed_after = 20
+    assert one.look_at == 110, "blocks have become larger"
+    timed = Checkpoints(timedelta(seconds=1), 200)
+    timed.begin(0, 0.0)
+    assert [timed.due(block, block / 4) for block in range(1, 9)].count(True) == 2
+    assert timed.look_at == 9
+
+
+def test_snapshots_that_only_the_interval_asks_for_are_some_time_apart() -> None:
+    decisions = Checkpointing(CheckpointSpec("Sum 3", 1, 100))
+    decisions.begin(decisions.restoration(0, 1), AS_MADE, 0.0)
+    decisions.on_stored(0, 0)
+    taken = []
+    for block in range(1, 1000):
+        now = block / 10_000
+        if decisions.due(block, now):
+            taken.append(block)
+            decisions.take(block, bytes(1000))
+            decisions.on_stored(0, block)
+    assert 100e-3 / APART_S * 0.9 < len(taken) <= 100e-3 / APART_S + 1
+    assert decisions.due(1000, now, pressed=True)
+    assert not decisions.due(1001, now)
+    assert decisions.due(1101, now), "the flow would stop"
 
 
 def test_a_snapshot_is_stable_when_it_is_stored_and_its_outputs_are_released() -> None:
@@ -130,11 +168,11 @@ class CheckpointMachine(RuleBasedStateMachine):
         self.under_way.clear()
         self.confirmed.clear()
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, 4.0]), pressed=st.booleans())
-    def compute(self, seconds: float, pressed: bool) -> None:
+    @rule(seconds=st.sampled_from([0.0, 1.0, 4.0]), pressed=st.booleans(), waits=st.booleans())
+    def compute(self, seconds: float, pressed: bool, waits: bool) -> None:
         self.done += 1
         self.now += seconds
-        if self.one.due(self.done, self.now, pressed=pressed):
+        if (pressed or self.done >= self.one.look_at) and self.one.due(self.done, self.now, pressed=pressed, waits=waits):
             self.under_way.append(("store", self.done))
         assert self.done - self.one.taken < max(1, self.pressed_after) + max(0, self.one.stable - self.one.taken)
 
@@ -194,8 +232,8 @@ class StableWhenStored(Checkpoints):
 class StableWhenTaken(Checkpoints):
     """Forgets to wait for the client."""
 
-    def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
-        due = super().due(block, now, pressed=pressed)
+    def due(self, block: int, now: float, *, pressed: bool = False, waits: bool = False) -> bool:
+        due = super().due(block, now, pressed=pressed, waits=waits)
         if due:
             self.on_stored(block)
         return due
@@ -208,6 +246,15 @@ class NeverPressed(Checkpoints):
         super().__init__(every, 1 << 60)
 
 
-@pytest.mark.parametrize("broken", [StableWhenStored, StableWhenTaken, NeverPressed])
+class LooksTooLate(Checkpoints):
+    """Has the job look when the window is full, not when half of it is."""
+
+    def due(self, block: int, now: float, *, pressed: bool = False, waits: bool = False) -> bool:
+        due = super().due(block, now, pressed=pressed, waits=waits)
+        self.look_at += self.pressed_after
+        return due
+
+
+@pytest.mark.parametrize("broken", [StableWhenStored, StableWhenTaken, NeverPressed, LooksTooLate])
 def test_broken_checkpoints_are_caught(broken: type[Checkpoints]) -> None:
     assert_machine_catches(type("Broken", (CheckpointMachine,), {"make": broken}))

@@ -11,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+#: While an earlier snapshot is stored, a job looks so many times per interval whether it is. Arbitrary: as many looks cost nothing.
+LOOKS = 8
+
 
 class Checkpoints:
     """Snapshots of one incarnation of a job.
 
     Attributes:
+        look_at: compute block before which `due` is False, unless ``pressed``: the caller need not
+            ask. Read it before each call, since it may become smaller.
         stable: compute block of the last stable snapshot; inputs up to it may be released.
         taken: compute block of the last snapshot that was taken.
         pressed_after: number of compute blocks without a stable snapshot after which one is taken in
@@ -32,11 +37,21 @@ class Checkpoints:
         """
         self._every_blocks = every if isinstance(every, int) else 0
         self._every_s = every.total_seconds() if isinstance(every, timedelta) else 0.0
-        self.pressed_after = max(1, pressed_after)
+        self._pressed_after = max(1, pressed_after)
         self._stored: list[int] = []
         self._taken_at = 0.0
         self.stable = 0
         self.taken = 0
+        self.look_at = 0
+
+    @property
+    def pressed_after(self) -> int:
+        return self._pressed_after
+
+    @pressed_after.setter
+    def pressed_after(self, blocks: int) -> None:
+        self._pressed_after = blocks
+        self.look_at = min(self.look_at, self.taken + blocks)
 
     def begin(self, block: int, now: float, stored: Sequence[int] = ()) -> None:
         """Begin this incarnation after ``block``, from a stable snapshot or without one.
@@ -47,7 +62,7 @@ class Checkpoints:
             stored: compute blocks of the snapshots that earlier incarnations have stored.
         """
         self._stored = [one for one in stored if one > block]
-        self.stable = self.taken = block
+        self.stable = self.taken = self.look_at = block
         self._taken_at = now
 
     def due(self, block: int, now: float, *, pressed: bool = False, waits: bool = False) -> bool:
@@ -61,7 +76,8 @@ class Checkpoints:
             now: current time, in seconds.
             pressed: whether a producer waits for room, or no block follows; a snapshot must then
                 cover everything so far.
-            waits: whether the client has not confirmed an earlier snapshot yet.
+            waits: whether it is too early for another one that only the interval asks for: the
+                client has not confirmed the last one, or it was taken a moment ago.
         """
         if pressed:
             due = block > self.taken
@@ -74,6 +90,9 @@ class Checkpoints:
         due = due or (block - self.stable >= self.pressed_after and block - self.taken >= self.pressed_after)
         if due:
             self.taken, self._taken_at = block, now
+        interval = min(self._every_blocks or 1, self._pressed_after)
+        latest = max(self.stable, self.taken) + self._pressed_after
+        self.look_at = max(self.taken + interval, min(block + max(1, interval // LOOKS), latest))
         return due
 
     def on_stored(self, block: int) -> None:

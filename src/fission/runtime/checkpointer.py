@@ -20,7 +20,11 @@ MOST_BYTES = 4 << 30
 
 
 class Checkpointer:
-    """Calls `snapshot` and `restore` of one job. All calls belong to the thread of its loop."""
+    """Calls `snapshot` and `restore` of one job. All calls belong to the thread of its loop.
+
+    Attributes:
+        points: when a snapshot is due; the loop need not call `after` before ``points.look_at``.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Checkpointer:
         """
         self._job = job
         self._decisions = decisions
+        self.points = decisions.points
         self._read = read
         self._do = do
         self._clock = clock

@@ -136,7 +136,7 @@ class ConnectorLoop(ComputeLoop):
                 if sink is not None:
                     sink.record(self._generation, number)
                 rule.done = self._number = number
-                if checkpointer is not None:
+                if checkpointer is not None and number >= checkpointer.points.look_at:
                     checkpointer.after(number)
             self._number = number
         else:
@@ -182,7 +182,7 @@ class ConnectorLoop(ComputeLoop):
                     raise self._results_out.misfit(0, result, why, number) from why
                 put(payload)
             rule.done = self._number = number
-            if checkpointer is not None:
+            if checkpointer is not None and number >= checkpointer.points.look_at:
                 checkpointer.after(number)
         self._number = number
 
