@@ -520,10 +520,11 @@ class _Shell:
 
 
 class _Output:
-    closed = False
+    closed = packs = False
 
     def __init__(self) -> None:
         self.blocks: list[bytes] = []
+        self.machine = self
 
     def put(self, payload: bytes, head: int = 0) -> None:
         self.blocks.append(payload)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Awaitable, Callable
+from itertools import product
 
 import pytest
 
@@ -54,6 +56,19 @@ class Third(Program):
 
 class Fives(JSONPipe):
     BLOCK_COUNT = 5
+
+class Eights(BytesPipe):
+    size = 8
+    def __init__(self, id):
+        super().__init__(id, self.size)
+    def pack(self, data):
+        return super().pack(data.to_bytes(8, "big") + bytes(self.size - 8))
+    def unpack(self, data):
+        assert not any(data[8:])
+        return int.from_bytes(data[:8], "big")
+
+class Large(Eights):
+    size = 70_000
 """
 TWICE = "import sys\nout = open(sys.argv[4], 'w')\nfor line in open(sys.argv[2]):\n    print(line, end=line, file=out, flush=True)\n"
 THIRD = """
@@ -77,7 +92,11 @@ RATIOS = {
     "two for one": ("Twice", TWICE, "JSONPipe", [number for number in range(1, LIMIT + 1) for _ in range(2)]),
     "one for three": ("Third", THIRD, "JSONPipe", [3 * number for number in range(2, LIMIT + 1, 3)]),
     "five at a time": ("Script", "", "Fives", list(range(1, LIMIT + 1))),
+    "packed": ("Script", "", "Eights", list(range(1, LIMIT + 1))),
+    "packed in shared memory": ("Script", "", "Large", list(range(1, LIMIT + 1))),
 }
+#: The pipe of a program's output, if it is not a JSONPipe.
+OUT = {"Eights": "Eights", "Large": "Large"}
 KILLS: dict[str, Callable[[Stage], object]] = {
     "program": lambda stage: stage.kill_program(2),
     "job": lambda stage: stage.kill_job(2),
@@ -103,7 +122,13 @@ def staged(fission: CommandLine, listed: str, program: str = "", jobs: str = "",
     return Stage(fission, sink=sink)
 
 
-QUICK = [("one for one", "job"), ("one for three", "job and source"), ("two for one", "program")]
+QUICK = [
+    ("one for one", "job"),
+    ("one for three", "job and source"),
+    ("two for one", "program"),
+    ("packed", "program"),
+    ("packed in shared memory", "job"),
+]
 SOAK = [
     pytest.param(kind, kill, marks=[pytest.mark.slow, pytest.mark.soak]) for kind in RATIOS for kill in KILLS if (kind, kill) not in QUICK
 ]
@@ -113,12 +138,71 @@ SOAK = [
 def test_nothing_is_lost_when_an_executable_is_killed(fission: CommandLine, kind: str, kill: str) -> None:
     """Its inputs are kept until their outputs arrive: neither what the program has read nor what it has written may be lost with it."""
     job, program, pipe, wanted = RATIOS[kind]
-    stage = staged(fission, CHAIN.format(job=job, into=pipe, out="JSONPipe"), program)
+    stage = staged(fission, CHAIN.format(job=job, into=pipe, out=OUT.get(pipe, "JSONPipe")), program)
     ran = stage.run(killed_at(KILLS[kill], len(wanted) // 6, len(wanted) // 2))
     assert ran.summary.exit_code == 0, ran
     assert column(ran.result) == wanted, ran
     counts = [pipe for job in ran.summary.jobs.values() for pipe in job.counts["inputs"].values()]
     assert not any(one["lost"] or one["dummies"] for one in counts), ran
+
+
+# -- packed blocks, killed at random moments
+
+#: Bugs that lose or confuse blocks, installed in each job's process, and the pipe that shows them.
+BUGS = {
+    "released when written": (
+        "Eights",
+        """
+from fission.protocol.relay import Relay
+Relay.release = lambda self, released: self.passed
+""",
+    ),
+    "whole messages": (
+        "Eights",
+        """
+from fission.protocol.packed import Packed
+Packed.view = lambda self, index, count=1: memoryview(self.payload)
+""",
+    ),
+    "written out of turn": (
+        "Large",
+        """
+from fission.runtime.program_input import Intake
+Intake.put = lambda self, blocks, timeout: (self.descriptor >= 0 and self._write_some(blocks)) or self.enqueue(blocks, timeout)
+""",
+    ),
+}
+
+
+def packed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "") -> None:
+    """Run a chain of packed blocks in which a program, a job or several are killed at random moments; check what arrived."""
+    rng = random.Random(seed)
+    kills = [KILLS[rng.choice(list(KILLS))] for _ in range(3)]
+    moments = sorted(rng.sample(range(100, LIMIT - 500), len(kills)))
+
+    async def script(stage: Stage) -> None:
+        for kill, moment in zip(kills, moments, strict=True):
+            await killed_at(kill, moment)(stage)
+
+    stage = staged(fission, CHAIN.format(job="Script", into=pipe, out=pipe), jobs=bug)
+    ran = stage.run(script)
+    assert ran.summary.exit_code == 0, ran
+    assert column(ran.result) == list(range(1, LIMIT + 1)), ran
+
+
+@pytest.mark.parametrize(
+    ("pipe", "seed"),
+    [("Eights", 1), *(pytest.param(*one, marks=[pytest.mark.slow, pytest.mark.soak]) for one in product(OUT, range(2, 8)))],
+)
+def test_packed_blocks_arrive_once_whatever_is_killed(fission: CommandLine, pipe: str, seed: int) -> None:
+    packed_and_killed(fission, pipe, seed)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.slow
+def test_bugs_in_the_way_of_packed_blocks_are_caught(fission: CommandLine, bug: str) -> None:
+    with pytest.raises(AssertionError):
+        packed_and_killed(fission, BUGS[bug][0], 1, BUGS[bug][1])
 
 
 @pytest.mark.parametrize("kill", ["program", "job"])

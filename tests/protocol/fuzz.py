@@ -44,6 +44,8 @@ def valid(random: Random, *, wrong: bool = False) -> list[bytes]:
         ]
     if kind == 1 and pipe % 2:
         return [frames.encode_joined(pipe, 1, 0, 3, 2, join([random.random(), "a"]))]
+    if kind == 1 and pipe % 3:
+        return [frames.encode_packed(pipe, 1, 0, 3, 4, 12, [random.randbytes(12)])]
     if kind == 1:
         blocks = [[b"p", *(random.randbytes(9) for _ in range(2))] for _ in range(2)]
         return [bytes(frame) for frame in frames.encode_big(pipe, 1, 0, 3, blocks, None)]

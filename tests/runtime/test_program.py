@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from fission.runtime.block_reader import LARGE_BYTES, BlockReader
-from fission.runtime.program import Blocks, Intake
+from fission.runtime.program_input import Blocks, Ends, Intake
 from tests.waiting import eventually
 
 Pipe = tuple[int, int]
@@ -78,6 +78,84 @@ def test_a_count_by_batches_is_caught(pipe: Pipe) -> None:
         feed(CountsWholeBatches, pipe, [5000] * 40, 1000, random.Random(1))
 
 
+# -- the job's thread writes what there is room for, and the thread of the input the rest
+
+
+def drive(kind: type[Intake], batch: type[Blocks], pipe: Pipe, seed: int, patience_s: float = 5) -> None:
+    """Put batches and read as a program does, in random turns: the stream is whole and in order, and the count is exact."""
+    read, write = pipe
+    rng = random.Random(seed)
+    size, intake, expected, came, number = rng.choice([1, 8, 1000, 70_000]), kind(), b"", b"", 0
+
+    def write_rest() -> None:
+        intake.open(write)
+        while (item := intake.take()) is not None:
+            intake.write(item)
+        intake.close()
+
+    def read_some(most: int) -> None:
+        nonlocal came
+        came += os.read(read, most)
+        assert came == expected[: len(came)]
+        whole = len(came) // size
+        assert intake.read_at_most() >= whole
+        eventually(lambda: intake.read_upto() == whole, patience_s, lambda: f"{intake.read_upto()} of {whole}")
+
+    thread = threading.Thread(target=write_rest)
+    thread.start()
+    try:
+        for _ in range(60):
+            if rng.random() < 0.6:
+                count = rng.randint(1, max(1, rng.choice([100, 60_000, 200_000]) // size))
+                data, numbers = rng.randbytes(size * count), range(number + 1, number + count + 1)
+                parts = [data[start : start + size] for start in range(0, len(data), size)]
+                blocks = batch([data], numbers, size) if rng.random() < 0.7 else batch([*parts], list(numbers))
+                expected, number = expected + data, number + count
+                while not intake.put(blocks, 0):
+                    read_some(rng.randint(1, 100_000))
+            elif len(came) < len(expected):
+                read_some(rng.randint(1, 100_000))
+        while len(came) < len(expected):
+            read_some(rng.randint(1, 100_000))
+    finally:
+        while not intake.enqueue(None, 0) or thread.is_alive():
+            if select.select([read], [], [], 0.01)[0] and not os.read(read, 1 << 16):
+                break
+        thread.join()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_batches_arrive_in_order_and_are_counted_exactly(pipe: Pipe, seed: int) -> None:
+    drive(Intake, Blocks, pipe, seed)
+
+
+class Impatient(Intake):
+    """Writes at once although the thread of the input still has something to write."""
+
+    def put(self, blocks: Blocks, timeout: float) -> bool:
+        return (self.descriptor >= 0 and self._write_some(blocks)) or self.enqueue(blocks, timeout)
+
+
+class CountedWhole(Blocks):
+    """Counts a run as read when all of it is read."""
+
+    def ends(self, start: int) -> list[Ends]:
+        return [Ends(start + sum(map(len, self.data)), self.last)]
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(Impatient, Blocks), (Intake, CountedWhole)])
+def test_broken_inputs_are_caught(kind: type[Intake], batch: type[Blocks]) -> None:
+    for seed in range(20):
+        read, write = os.pipe()
+        try:
+            drive(kind, batch, (read, write), seed, 1)
+        except AssertionError:
+            return
+        finally:
+            os.close(read)
+    pytest.fail("nothing was noticed")
+
+
 def test_blocks_that_a_program_refuses_count_as_read() -> None:
     intake = Intake()
     intake.refuse(Blocks([b"a", b"b"], [4, 5]))
@@ -88,27 +166,32 @@ def test_blocks_that_a_program_refuses_count_as_read() -> None:
 # -- what the program has written
 
 
-@pytest.mark.parametrize("size", [1, 8, 5000, LARGE_BYTES, 3 * LARGE_BYTES + 1])
-@pytest.mark.parametrize("rest", [0, 1])
-def test_blocks_are_read_back_unchanged(pipe: Pipe, size: int, rest: int) -> None:
-    read, write = pipe
-    rng = random.Random(size)
-    blocks = [rng.randbytes(size) for _ in range(max(3, 300_000 // size))]
-    stream = b"".join(blocks) + b"r" * (rest and size // 2 + 1 if size > 1 else 0)
-
+def write_in_parts(descriptor: int, stream: bytes, rng: random.Random) -> threading.Thread:
     def write_all() -> None:
         data = memoryview(stream)
         while data:
-            data = data[os.write(write, data[: rng.randint(1, 100_000)]) :]
-        os.close(write)
+            data = data[os.write(descriptor, data[: rng.randint(1, 100_000)]) :]
+        os.close(descriptor)
 
     writer = threading.Thread(target=write_all)
     writer.start()
+    return writer
+
+
+@pytest.mark.parametrize("size", [1, 8, 5000, LARGE_BYTES, 3 * LARGE_BYTES + 1])
+@pytest.mark.parametrize("rest", [0, 1])
+@pytest.mark.parametrize("most", [0, 1])
+def test_blocks_are_read_back_unchanged(pipe: Pipe, size: int, rest: int, most: int) -> None:
+    read, write = pipe
+    rng = random.Random(size)
+    blocks = [rng.randbytes(size) for _ in range(max(3, (300_000 if not most else 30_000) // size))]
+    stream = b"".join(blocks) + b"r" * (rest and size // 2 + 1 if size > 1 else 0)
+    writer = write_in_parts(write, stream, rng)
     reader, found, waits = BlockReader(read, "a test"), list[bytes](), list[int]()
     reader.before_wait = lambda: waits.append(len(found))
-    while some := reader.read_blocks(size):
-        assert all(type(block) is bytes for block in some)
-        found += some
+    while some := reader.read_blocks(size, most):
+        assert not most or len(some) <= most * size
+        found += [bytes(some[start : start + size]) for start in range(0, len(some), size)]
     writer.join()
     assert found == blocks
     assert reader.ended
@@ -124,7 +207,30 @@ def test_before_it_waits_it_reports_everything_that_arrived(pipe: Pipe) -> None:
     reader.before_wait = lambda: passed_on.append(given)
     for count in (1, 3, 2):
         os.write(write, b"12345678" * count)
-        given += len(reader.read_blocks(8))
+        given += len(reader.read_blocks(8)) // 8
     os.close(write)
-    assert reader.read_blocks(8) == []
+    assert not reader.read_blocks(8)
     assert passed_on == [0, 1, 4, 6]
+
+
+@pytest.mark.parametrize("size", [1, 8, 5000, 3 * LARGE_BYTES + 1])
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_are_read_into_memory_and_elsewhere_in_turns(pipe: Pipe, size: int, seed: int) -> None:
+    read, write = pipe
+    rng = random.Random(seed)
+    stream = rng.randbytes(size * max(3, 300_000 // size) + min(size - 1, 3))
+    writer = write_in_parts(write, stream, rng)
+    reader, found = BlockReader(read, "a test"), b""
+    while True:
+        if rng.random() < 0.7:
+            memory = bytearray(size * rng.randint(1, max(1, 100_000 // size)))
+            some = memory[: reader.read_into(memoryview(memory), size)]
+        else:
+            some = bytearray(reader.read_blocks(size))
+        if not some:
+            break
+        assert not len(some) % size
+        found += some
+    writer.join()
+    assert found + reader.read(size) == stream
+    assert reader.ended

@@ -30,6 +30,10 @@ class NewMemory:
 
     length: int
 
+    def shorten(self, length: int) -> None:
+        """Use only so many bytes of it from now on; call it before the memory is lent."""
+        self.length = length
+
 
 class PrivateMemory(NewMemory):
     """Memory of an array that the process does not share, because it cannot or need not."""

@@ -30,6 +30,7 @@ from fission.protocol.endpoint_effects import Arm, Effect, SayHello, TellClient,
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.frames import Buffer
+from fission.protocol.large_blocks import LentBuffer
 from fission.protocol.link_messages import Command, Data, Message, Release, Starved
 from fission.protocol.messages.job_to_client import CountsReport, JobWarning, WorkDone
 from fission.protocol.output import Output
@@ -38,6 +39,7 @@ from fission.protocol.progress import Doing
 from fission.protocol.release import NEVER
 from fission.protocol.retained_values import RetainedValues
 from fission.protocol.shared_arrivals import SharedArrivals, View
+from fission.protocol.shared_blocks import Descriptor
 from fission.protocol.unbounded_outputs import UnboundedOutputs
 from fission.protocol.window import NO_LIMIT, SendWindow
 
@@ -121,7 +123,7 @@ class Endpoint:
         else:
             output = Output(*place, reader=index, repeats=spec.asynchronous, effects=self.effects)
         output.lift(self.spec.generation)
-        output.near = spec.near
+        output.near, output.packs = spec.near, spec.packs
         if spec.closed:
             output.close()
         return output
@@ -228,6 +230,21 @@ class Endpoint:
         if self.finishing:
             raise LocalProtocolError("no block follows the end of a job")
         self.arm_if(self.outputs[index].add(payload, head, now))
+
+    def put_packed(self, index: int, data: memoryview | LentBuffer, size: int) -> None:
+        """Do as `put` with each of several blocks of one length, and send them at once.
+
+        Args:
+            index: index of the output, whose `Output.packs` is true.
+            data: the blocks, one after the other, or their lease; no more than `Output.allow`.
+            size: length of each block, in bytes.
+
+        Raises:
+            LocalProtocolError: the job has ended.
+        """
+        if self.finishing:
+            raise LocalProtocolError("no block follows the end of a job")
+        self.outputs[index].send_packed(data, size)
 
     def put_value(self, index: int, value: Any, now: float) -> None:
         """Do as `put` with a value that may be joined with others; see `Output.add_value`.
@@ -368,7 +385,8 @@ class Endpoint:
         """
         payloads = message.payloads
         if type(payloads[0]) is tuple:
-            size = len(payloads[0][0].payload)
+            payload = payloads[0][0].payload
+            size = self._arrivals.look_up_packed(message, payloads[0][0]) if type(payload) is Descriptor else len(payload)
         elif type(payloads[0]) is list:
             size = self._arrivals.look_up(message)
         else:

@@ -25,6 +25,7 @@ class OutputSpec:
         unbounded: name of the pipe if any number of blocks may wait here; empty otherwise.
         near: whether the consumer is on this machine, as far as that is known.
         closed: whether the consumer needs nothing.
+        packs: whether all blocks have one length and may be packed (`fission.protocol.packed`).
     """
 
     pipe: int
@@ -36,6 +37,7 @@ class OutputSpec:
     unbounded: str = ""
     near: bool = True
     closed: bool = False
+    packs: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ starts with a header of fixed size. The layout, little-endian:
              If there are several blocks, the number of buffers of each (u32 each) precedes the
              lengths. With SHARED, the buffers are in shared memory, and each payload is followed by
              its descriptors instead. With JOINED, the blocks are encoded together (`joined`): after
-             the header comes one payload for all of them, without a length.
+             the header comes one payload for all of them, without a length. With PACKED, all blocks
+             have ``extra`` bytes (`packed`): after the header come their bytes without lengths,
+             with SHARED the descriptor of the memory that has them.
     OPEN     sqn = the producer's mark (low watermark): its blocks up to here are released. The
              first message of every incarnation of a producer.
     END      sqn = the last block of the pipe; no block follows. extra = 1: nor in any later
@@ -49,6 +51,7 @@ from fission.protocol.joined import Joined
 from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
+from fission.protocol.packed import Packed
 from fission.protocol.shared_blocks import Descriptor
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -60,6 +63,7 @@ OUT_OF_BAND = 2
 SHARED = 4
 HAD = 8
 JOINED = 16
+PACKED = 32
 
 #: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
@@ -115,6 +119,44 @@ def encode_joined(pipe: int, incarnation: int, generation: int, sqn: int, count:
         raise LocalProtocolError(f"a message holds 1 to {MAX_BLOCKS} blocks; got {count}")
     try:
         return _HEADER.pack(VERSION, DATA, JOINED, pipe, incarnation, generation, sqn, count, 0) + payload
+    except struct.error as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
+def encode_packed(pipe: int, incarnation: int, generation: int, sqn: int, size: int, length: int, parts: Sequence[Buffer]) -> bytes:
+    """Return the only frame of blocks of ``size`` bytes from ``sqn`` on, without heads.
+
+    Args:
+        pipe, incarnation, generation, sqn: as in the header.
+        size: length of each block, in bytes.
+        length: length of all blocks, in bytes.
+        parts: the blocks, one after the other, in any pieces.
+
+    Raises:
+        LocalProtocolError: there is no block, there are too many, or the last one is incomplete.
+    """
+    return b"".join((_packed_header(0, (pipe, incarnation, generation, sqn), size, length), *parts))
+
+
+def encode_packed_shared(pipe: int, incarnation: int, generation: int, sqn: int, size: int, length: int, descriptor: bytes) -> bytes:
+    """Do as `encode_packed` with blocks in shared memory.
+
+    Args:
+        pipe, incarnation, generation, sqn, size, length: as in `encode_packed`.
+        descriptor: packed descriptor of the memory.
+
+    Raises:
+        LocalProtocolError: as in `encode_packed`.
+    """
+    return _packed_header(SHARED, (pipe, incarnation, generation, sqn), size, length) + descriptor
+
+
+def _packed_header(flags: int, place: tuple[int, int, int, int], size: int, length: int) -> bytes:
+    count, rest = divmod(length, size)
+    if not 0 < count <= MAX_BLOCKS or rest or size > MAX_LENGTH:
+        raise LocalProtocolError(f"a message holds 1 to {MAX_BLOCKS} blocks; got {length} bytes in blocks of {size}")
+    try:
+        return _HEADER.pack(VERSION, DATA, PACKED | flags, *place, count, size)
     except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 
@@ -302,6 +344,8 @@ def _decode_data(
     first = frames[0]
     if flags == JOINED and len(frames) == 1 and not extra and 0 < count <= MAX_BLOCKS and 1 <= sqn <= CLOSED - count:
         return Data(pipe, incarnation, generation, sqn, Joined(bytes(first[_HEADER.size :]), count).blocks(), None)
+    if flags & PACKED and not flags & ~(PACKED | SHARED):
+        return _decode_packed(frames, bool(flags & SHARED), pipe, incarnation, generation, sqn, count, extra)
     if flags & ~(HAS_HEADS | OUT_OF_BAND | SHARED):
         raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:
@@ -319,6 +363,21 @@ def _decode_data(
     lengths = _read_numbers(first, position, count)
     rest = _rest(first, position + 4 * count, lengths)
     return Data(pipe, incarnation, generation, sqn, list(map(rest.read, lengths)), heads)
+
+
+def _decode_packed(
+    frames: Sequence[Buffer], shared: bool, pipe: int, incarnation: int, generation: int, sqn: int, count: int, size: int
+) -> Data:
+    if not 0 < count <= MAX_BLOCKS or not 1 <= sqn <= CLOSED - count or not 0 < size <= MAX_LENGTH or len(frames) != 1:
+        raise RemoteProtocolError(f"a data message holds 1 to {MAX_BLOCKS} blocks numbered from 1; got {count} of {size} bytes from {sqn}")
+    payload: Any = memoryview(frames[0])[_HEADER.size :]
+    length = payload.nbytes
+    if shared:
+        payload = Descriptor.unpack(payload)
+        length = payload.length
+    if length != count * size:
+        raise RemoteProtocolError(f"{count} blocks of {size} bytes were announced; got {length} bytes")
+    return Data(pipe, incarnation, generation, sqn, Packed(payload, size, count).blocks(), None)
 
 
 def _decode_parts(frames: Sequence[Buffer], position: int, count: int, extra: int, *, shared: bool) -> list[list[Any]]:

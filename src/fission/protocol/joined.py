@@ -37,14 +37,14 @@ def join(values: list[Any]) -> bytes:
 
 
 def separate(payloads: Sequence[Any]) -> Sequence[Any]:
-    """Return payloads in which each joined block is replaced by a payload of its own.
+    """Return payloads in which each joined or packed block is replaced by a payload of its own.
 
     Raises:
         RemoteProtocolError: joined blocks are malformed.
     """
     if not any(type(payload) is tuple for payload in payloads):
         return payloads
-    return [encode_value(payload[0].take(payload[1])) if type(payload) is tuple else payload for payload in payloads]
+    return [payload[0].encoded(payload[1]) if type(payload) is tuple else payload for payload in payloads]
 
 
 class Joined:
@@ -81,7 +81,15 @@ class Joined:
         self._values[index] = _TAKEN
         return value
 
-    def take_run(self, first: int, count: int) -> list[Any]:
+    def encoded(self, index: int) -> bytes:
+        """Return the payload that the block would have alone.
+
+        Raises:
+            RemoteProtocolError: the blocks are malformed.
+        """
+        return encode_value(self.take(index))
+
+    def take_run(self, first: int, count: int) -> Sequence[Any]:
         """Return the values of consecutive blocks, as `take` would.
 
         Args:
@@ -105,8 +113,10 @@ class Joined:
         return values
 
 
-def take_column(blocks: list[JoinedBlock]) -> list[Any] | None:
+def take_column(blocks: Sequence[Any]) -> Sequence[Any] | None:
     """Return the values of the blocks of a column if they are a run of one message; else None.
+
+    The blocks are joined, or packed (`fission.protocol.packed`).
 
     The ends tell: the numbers of a column are consecutive, and a dummy in it, which repeats the
     block before, makes the run of indexes shorter than the column.
@@ -114,4 +124,5 @@ def take_column(blocks: list[JoinedBlock]) -> list[Any] | None:
     (joined, first), last = blocks[0], blocks[-1]
     if type(last) is not tuple or last[0] is not joined or last[1] - first + 1 != len(blocks):
         return None
-    return joined.take_run(first, len(blocks))
+    run: Sequence[Any] = joined.take_run(first, len(blocks))
+    return run

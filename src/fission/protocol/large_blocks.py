@@ -85,3 +85,21 @@ def big_message(
     else:
         message = far()
     return Leased(message, leases, far), sum(len(block[0]) for block in blocks) + sum(lease.nbytes for lease in leases)
+
+
+def packed_message(place: tuple[int, int, int, int], reader: int | None, lease: LentBuffer, size: int) -> list[Buffer]:
+    """Return the message of blocks of one length that are in shared memory, one after the other.
+
+    Args:
+        place: as in `big_message`.
+        reader: as in `big_message`.
+        lease: lease of their memory.
+        size: length of each block, in bytes.
+    """
+
+    def far() -> list[Buffer]:
+        return [frames.encode_packed(*place, size, lease.nbytes, [lease.view()])]
+
+    if reader is None or reader not in lease.readers:
+        return Leased(far(), [lease], far)
+    return Leased([frames.encode_packed_shared(*place, size, lease.nbytes, lease.pack(reader))], [lease], far)

@@ -29,7 +29,8 @@ class Data(NamedTuple):
     Attributes:
         payloads: one entry per block: its bytes; [payload, buffer, ...] for a block with
             out-of-band buffers; [payload, `Descriptor`, ...] if the buffers are in shared memory;
-            or (`Joined`, index) if the blocks are encoded together.
+            (`Joined`, index) if the blocks are encoded together; or (`Packed`, index) if they have
+            one length and travel as one piece of memory.
         heads: one number per block; None if all are 0.
     """
 

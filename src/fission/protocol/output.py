@@ -15,7 +15,7 @@ from fission.protocol import frames
 from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.joined import encode_value, join
-from fission.protocol.large_blocks import big_message, is_leased
+from fission.protocol.large_blocks import LentBuffer, big_message, is_leased, packed_message
 from fission.protocol.pacing import (
     BEHIND_BLOCKS,
     BEHIND_SHARE,
@@ -44,6 +44,7 @@ class Output(ReplayBuffer):
         heads: heads of the pending blocks; None if all are 0.
         joins: whether the pending blocks are values to be encoded together (`joined`), not payloads.
             Only the thread that puts blocks changes it, with the lock held. Never with heads.
+        packs: whether its blocks have one length and may be packed (`fission.protocol.packed`).
         size: size of the pending blocks, in bytes; 0 if they are values, which are small.
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
@@ -77,6 +78,7 @@ class Output(ReplayBuffer):
         self._reader = reader
         self.heads: list[int] | None = None
         self.joins = False
+        self.packs = False
         self.size = 0
         self.hold_until = -1.0
         self.behind = False
@@ -199,9 +201,22 @@ class Output(ReplayBuffer):
         if self._some_big:
             self._some_big = False
             self._send_in_runs(blocks, heads)
+        elif self.packs and len(blocks) > 1 and heads is None and len(set(map(len, blocks))) == 1 and blocks[0]:
+            size = len(blocks[0])
+            self._send([frames.encode_packed(*self._place, size, len(blocks) * size, blocks)], len(blocks), len(blocks) * size)
         else:
-            place = self.pipe, self._incarnation, self.generation, self.window.next
-            self._send([frames.encode_data(*place, blocks, heads)], len(blocks), sum(map(len, blocks)))
+            self._send([frames.encode_data(*self._place, blocks, heads)], len(blocks), sum(map(len, blocks)))
+
+    def send_packed(self, data: memoryview | LentBuffer, size: int) -> None:
+        """Number and send blocks of one length, after the pending ones; see `Endpoint.put_packed`."""
+        self.flush()
+        count = data.nbytes // size
+        if self.closed:
+            return
+        if isinstance(data, memoryview):
+            self._send([frames.encode_packed(*self._place, size, data.nbytes, [data])], count, data.nbytes)
+        else:
+            self._send(packed_message(self._place, self._reader if self.near else None, data, size), count, data.nbytes)
 
     @property
     def _place(self) -> tuple[int, int, int, int]:

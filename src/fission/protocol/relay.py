@@ -16,12 +16,11 @@ There is no I/O and no lock here: the caller has one.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import islice
 
 from fission.errors import LocalProtocolError
+from fission.protocol.relay_groups import Groups
 
 #: Seconds for which a program that was given a full window may read all of it and write nothing,
 #: before it counts as one that gives less than one block for one. Arbitrary: the stream stalls for
@@ -66,7 +65,7 @@ class Relay:
         self.passed = first - 1
         self.given = [0] * self._outputs
         self.fed = 0
-        self._groups: deque[tuple[int, int]] = deque()  # first compute block, number of its first output block
+        self._groups = Groups(self._takes)
         self._gone = 0  # groups that were released and are no longer kept
 
     def first_from(self, beginning: int) -> int:
@@ -81,7 +80,7 @@ class Relay:
         if number <= self.passed:
             raise LocalProtocolError(f"compute block {number} is not after {self.passed}")
         if self.fed % self._takes == 0:
-            self._groups.append((number, (number - 1) * self._gives // self._takes + 1))
+            self._groups.append(number)
         self.fed += 1
         self.passed = number
 
@@ -91,7 +90,7 @@ class Relay:
             for number in numbers:
                 self.feed(number)
             return
-        self._groups.extend(zip(numbers, numbers, strict=True))
+        self._groups.extend(numbers)
         self.fed += len(numbers)
         self.passed = numbers[-1]
 
@@ -104,27 +103,41 @@ class Relay:
 
         None: it belongs to no group that the program was given.
         """
-        group, position = divmod(self.given[output], self._gives)
-        if group - self._gone >= len(self._groups):
-            return None
-        self.given[output] += 1
-        return self._groups[group - self._gone][1] + position
+        number = self._next(output)
+        if number is not None:
+            self.given[output] += 1
+        return number
 
-    def give_run(self, output: int, most: int, read: float = math.inf) -> list[int]:
-        """Record up to ``most`` blocks on an output; return their numbers.
+    def _next(self, output: int) -> int | None:
+        group, position = divmod(self.given[output], self._gives)
+        index = group - self._gone
+        return self._output_of(self._groups[index]) + position if index < len(self._groups) else None
+
+    def _output_of(self, number: int) -> int:
+        """Return the number of the first output block of the group that begins with a compute block."""
+        return (number - 1) * self._gives // self._takes + 1
+
+    def give_run(self, output: int, most: int, read: float = math.inf) -> range:
+        """Record up to ``most`` blocks on an output whose numbers follow each other; return them.
 
         It stops before a block that belongs to no group that the program was given, or that
         `needs` a compute block after ``read``.
         """
         if self._gives == self._takes == 1:
             start = self.given[output] - self._gone
-            numbers = [first for number, first in islice(self._groups, start, start + most) if number <= read]
-            self.given[output] += len(numbers)
-            return numbers
-        numbers = []
-        while len(numbers) < most and self.needs(output) <= read and (number := self.give(output)) is not None:
-            numbers.append(number)
-        return numbers
+            if start >= len(self._groups):
+                return range(0)
+            first, count = self._groups.run_from(start)
+            count = min(count, most)
+            if first + count - 1 > read:
+                count = max(0, int(read) - first + 1)
+            self.given[output] += count
+            return range(first, first + count)
+        first = following = self._next(output) or 0
+        while following - first < most and self.needs(output) <= read and self._next(output) == following:
+            self.given[output] += 1
+            following += 1
+        return range(first, following)
 
     def needs(self, output: int) -> int:
         """Return the compute block that the program must have read to complete its next block.
@@ -137,7 +150,7 @@ class Relay:
         index = group - self._gone - (position < self._gives - 1)
         if index < 0:
             return 0
-        return self._groups[index][0] if index < len(self._groups) else self.passed + 1
+        return self._groups[index] if index < len(self._groups) else self.passed + 1
 
     @property
     def answered(self) -> int:
@@ -159,8 +172,7 @@ class Relay:
     def release(self, released: int) -> int:
         """Return the same as `covered`, and discard those groups: a release is final."""
         count = self._covered_groups(released)
-        for _ in range(count):
-            self._groups.popleft()
+        self._groups.drop(count)
         self._gone += count
         return self._before(0)
 
@@ -169,15 +181,12 @@ class Relay:
         return min(self.fed // self._takes, min(self.given) // self._gives)
 
     def _covered_groups(self, released: int) -> int:
-        count, answered = 0, self._answered_groups - self._gone
-        for _, first in self._groups:
-            if count >= answered or first + self._gives - 1 > released:
-                break
-            count += 1
-        return count
+        # the last number of the output blocks of a group that begins with n is (n - 1) * gives // takes + gives
+        last = ((released - self._gives + 1) * self._takes - 1) // self._gives + 1
+        return min(self._answered_groups - self._gone, self._groups.count_upto(last))
 
     def _before(self, index: int) -> int:
-        return self._groups[index][0] - 1 if index < len(self._groups) else self.passed
+        return self._groups[index] - 1 if index < len(self._groups) else self.passed
 
 
 def gives_otherwise(

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from fission.errors import RemoteProtocolError
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.link_messages import Data
+from fission.protocol.packed import Packed
 from fission.protocol.shared_blocks import BlockGone, Descriptor
 
 #: Returns the memory of a descriptor, given the (generation, compute block) that it is for, None
@@ -64,6 +65,26 @@ class SharedArrivals:
             else:
                 size += sum(memoryview(part).nbytes for part in parts)
         return size
+
+    def look_up_packed(self, message: Data, packed: Packed) -> int:
+        """Do as `look_up` for packed blocks, which are in one piece of memory.
+
+        Args:
+            message: as in `look_up`.
+            packed: its blocks.
+
+        Raises:
+            BlockGone, RemoteProtocolError: as `look_up`.
+        """
+        if self._view is None:
+            raise RemoteProtocolError("a block in shared memory, and this process has none")
+        try:
+            # not for a compute block: only a whole buffer may be handed on
+            packed.payload = self._view(packed.payload, None)
+        except BlockGone as why:
+            self._check_gone(message, packed.payload, why)
+            raise
+        return len(packed.payload)
 
     def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
         """Raise MemoryGone if this job needs the message and its producer will not replay it.

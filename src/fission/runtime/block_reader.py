@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from fission.protocol.pacing import COALESCE_BYTES
 
 log = logging.getLogger("fission.runtime")
 
@@ -15,6 +20,10 @@ log = logging.getLogger("fission.runtime")
 SAY_WAITING_S = 5.0
 #: Size in bytes from which a block is read without the reader's own buffer. Arbitrary: what a pipe holds.
 LARGE_BYTES = 1 << 16
+#: Bytes that are read ahead at once. Arbitrary: what a pipe holds.
+READ_BYTES = 1 << 16
+#: The same for blocks of one length, which are not copied: as many as fit into a message.
+RUN_BYTES = COALESCE_BYTES
 
 
 class BlockReader:
@@ -46,21 +55,69 @@ class BlockReader:
                 break
         return self._take(len(self._data) if size < 0 else size)
 
-    def read_blocks(self, size: int) -> list[bytes]:
-        """Return all whole blocks of ``size`` bytes that are there, at least one.
+    def read_blocks(self, size: int, most: int = 0) -> memoryview:
+        """Return whole blocks of ``size`` bytes, one after the other: all that are there, at least one.
 
         It returns none at the end; an incomplete block is left for `read`.
+
+        Args:
+            size: length of each block, in bytes.
+            most: largest number of blocks; 0: no limit.
         """
+        found = self._read_blocks(size)
+        if most and len(found) > most * size:
+            self._data[:0] = found[most * size :]
+            found = found[: most * size]
+        return found
+
+    def _read_blocks(self, size: int) -> memoryview:
         if size >= LARGE_BYTES:
             block = self.read(size)
             if len(block) < size:
                 self._data[:0] = block
-            return [block] if len(block) == size else []
+            return memoryview(block)[: len(block) - len(block) % size]
         while len(self._data) < size:
-            if not self._fill(size):
-                return []
-        data = self._take(len(self._data) - len(self._data) % size)
-        return [data] if len(data) == size else [data[start : start + size] for start in range(0, len(data), size)]
+            chunk = self._next(size - len(self._data), RUN_BYTES)
+            if not chunk:
+                return memoryview(b"")
+            if not self._data and len(chunk) >= size:  # the usual case, without a copy
+                whole = len(chunk) - len(chunk) % size
+                self._data += memoryview(chunk)[whole:]
+                return memoryview(chunk)[:whole]
+            self._data += chunk
+        return memoryview(self._take(len(self._data) - len(self._data) % size))
+
+    @property
+    def available(self) -> int:
+        """Number of bytes that can be read without waiting, as far as the system tells."""
+        if self._pumped is not None:
+            return len(self._data)
+        try:
+            return len(self._data) + int(struct.unpack("i", fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0\0\0\0"))[0])
+        except OSError:
+            return len(self._data)
+
+    def read_into(self, view: memoryview, size: int) -> int:
+        """Do as `read_blocks`, without a copy: read whole blocks into memory; return their bytes.
+
+        Args:
+            view: memory for at least one block.
+            size: length of each block, in bytes.
+        """
+        there = min(len(self._data), len(view))
+        view[:there] = self._take(there)
+        while there < len(view) and not (there >= size and self.available == 0):
+            self.before_wait()
+            self.waits = (there % size, size, time.monotonic())
+            count = 0 if self.ended else os.readv(self._descriptor, [view[there:]])
+            self.waits, self._said = None, False
+            there += count
+            if not count:
+                self.ended = True
+                break
+        whole = there - there % size
+        self._data[:0] = view[whole:there]
+        return whole
 
     def readline(self, size: int = -1) -> bytes:
         """Return the bytes up to and including the next newline.
@@ -117,16 +174,26 @@ class BlockReader:
         return iter(self.readline, b"")
 
     def _fill(self, wanted: int) -> bool:
-        self.before_wait()
-        self.waits = (len(self._data), wanted, time.monotonic())
-        if self._pumped is None:
-            chunk = b"" if self.ended else os.read(self._descriptor, 1 << 16)
-        else:
-            chunk = os.read(self._pumped, max(1, wanted - len(self._data)))
-        self.waits, self._said = None, False
+        chunk = self._next(wanted - len(self._data), READ_BYTES)
         self._data += chunk
-        self.ended = not chunk
         return bool(chunk)
+
+    def _next(self, missing: int, most: int) -> bytes:
+        """Return what the descriptor has, up to ``most`` bytes; empty at the end.
+
+        Args:
+            missing: number of bytes that are missing from a block; negative if only its end tells.
+            most: largest number of bytes to read ahead.
+        """
+        self.before_wait()
+        self.waits = (len(self._data), len(self._data) + missing if missing >= 0 else -1, time.monotonic())
+        if self._pumped is None:
+            chunk = b"" if self.ended else os.read(self._descriptor, most)
+        else:
+            chunk = os.read(self._pumped, max(1, missing))
+        self.waits, self._said = None, False
+        self.ended = not chunk
+        return chunk
 
     def _read_large(self, size: int) -> bytes:
         """Do as `read`, and copy the bytes only once."""

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from fission.core.block_file import BlockFile
@@ -69,7 +69,7 @@ def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease 
         if _pickles(pipe):
             return _pickler(pack, in_band=plain, lend=lend)
         if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
-            return _bytes_encoder(pipe, None if plain else lend)
+            return _bytes_encoder(pipe, None if plain and not packs(pipe) else lend, views=plain or _takes_views(pipe))
     return _lending(_file_encoder(pipe), None if plain else lend)
 
 
@@ -112,6 +112,16 @@ def frozen(value: Any) -> Any:
     return value if kind in _TEXTS and len(value) <= FROZEN_BYTES else NOT_FROZEN
 
 
+def packs(pipe: BasePipe) -> bool:
+    """Whether all blocks of a pipe have one length and are what `run` gives and gets: bytes.
+
+    They may then be packed (`fission.protocol.packed`), but not on ASYNC pipes, whose blocks are kept
+    one by one.
+    """
+    plain = _owner(pipe, "read_wrapper") in _FRAMES and _same(pipe, "read", BasePipe) and _same(pipe, "write", BasePipe)
+    return plain and isinstance(pipe.BLOCK_SIZE, int) and not pipe.ASYNC
+
+
 def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
     """Return the function that turns a payload into the value that `run` gets.
 
@@ -125,7 +135,7 @@ def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
     if _pickles(pipe):
         return _unpickler(unpack, refusal)
     if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
-        taken = _view_of if _takes_views(pipe) else _bytes_of
+        taken = block_view if _takes_views(pipe) else block_bytes
         return _guarded(lambda payload: unpack(taken(payload)), refusal) if unpack else taken
     read = _file_reader(pipe)
     return _guarded(lambda payload: unpack(read(payload)), refusal) if unpack else _guarded(read, refusal)
@@ -142,8 +152,8 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
         decode: function that `decoder` returned for the pipe.
     """
     lazily = functools.partial(map, decode)
-    if decode is _bytes_of:  # blocks that arrive as bytes are what `run` gets
-        return lambda payloads: payloads if set(map(type, payloads)) == {bytes} else lazily(payloads)
+    if decode is block_bytes:
+        return lambda payloads: _bytes_column(payloads) or lazily(payloads)
     if not (_pickles(pipe) and _same(pipe, "unpack", BasePipe)):
         return lazily
     loads = pickle.loads
@@ -168,11 +178,24 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
     return column_of
 
 
-def _bytes_of(payload: Any) -> bytes:
+def _bytes_column(payloads: list[Any]) -> Sequence[Any] | None:
+    """Return what `run` gets for a column, if that is the blocks as they arrived or a packed run; else None."""
+    if type(payloads[0]) is tuple:
+        return take_column(payloads)
+    return payloads if set(map(type, payloads)) == {bytes} else None
+
+
+def block_bytes(payload: Any) -> bytes:
+    """Return the bytes of a block of a pipe that does not change them, however it arrived."""
+    if type(payload) is tuple:
+        return payload[0].take(payload[1])  # type: ignore[no-any-return]
     return bytes(payload[1] if type(payload) is list else payload)
 
 
-def _view_of(payload: Any) -> memoryview:
+def block_view(payload: Any) -> memoryview:
+    """Do as `block_bytes`, without a copy: return the memory itself, read-only."""
+    if type(payload) is tuple:
+        return payload[0].view(payload[1])  # type: ignore[no-any-return]
     return memoryview(payload[1] if type(payload) is list else payload).toreadonly()
 
 
@@ -299,7 +322,7 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
     return lambda payload: unpacked(decode(payload))
 
 
-def _bytes_encoder(pipe: BasePipe, lend: Callable[[Any], Lease | None] | None) -> Encoder:
+def _bytes_encoder(pipe: BasePipe, lend: Callable[[Any], Lease | None] | None, *, views: bool) -> Encoder:
     pack, size, packs_buffers = pipe.pack, _length(pipe), _same(pipe, "pack", BytesPipe)
     as_it_is = size if packs_buffers or _same(pipe, "pack", BasePipe) else None
 
@@ -316,7 +339,7 @@ def _bytes_encoder(pipe: BasePipe, lend: Callable[[Any], Lease | None] | None) -
             raise ValueError(f"a block must have {size} bytes (BLOCK_SIZE), this one has {len(packed)}")
         return packed
 
-    threshold = OUT_OF_BAND_BYTES if _takes_views(pipe) else WHOLE_BYTES
+    threshold = OUT_OF_BAND_BYTES if views else WHOLE_BYTES  # a program is written the memory itself
     if lend is None or size is None or size < threshold or not packs_buffers:
         return _lending(encode, lend)
 

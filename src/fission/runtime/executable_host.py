@@ -9,8 +9,7 @@ behave otherwise.
 
 from __future__ import annotations
 
-import contextlib
-import queue
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -19,14 +18,19 @@ from fission.errors import ExecutableError
 from fission.posix.exit_status import how_program_failed
 from fission.protocol.align import Aligner
 from fission.protocol.batches import Batch
+from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import CLOSED
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.optional import DEFAULT
+from fission.protocol.packed import pieces
 from fission.protocol.relay import gives_otherwise
 from fission.runtime import codec, report
 from fission.runtime.executable_outputs import GENERATION, ExecutableOutputs
-from fission.runtime.program import BATCH_BYTES, Blocks, Intake, Program
+from fission.runtime.program import Program
+from fission.runtime.program_input import Blocks, Intake
 
+#: Size in bytes at which a batch is complete. Arbitrary: as much as a pipe takes at once.
+BATCH_BYTES = 64 << 10
 #: Seconds between checks for messages while an executable, which may read its inputs in any order, reads nothing. Arbitrary.
 ROOM_S = 0.1
 #: Seconds that a program may take to answer its blocks before numbering begins again; after that it is restarted. Arbitrary.
@@ -247,7 +251,7 @@ class ExecutableHost(ExecutableOutputs):
         if self._plain_input:
             self._write_column(program, batch, looks)
             return
-        gathered, size = [Blocks() for _ in program.intakes], 0
+        gathered, size = _gathering(len(program.intakes)), 0
         for position, number in enumerate(batch.numbers):
             with self._lock:
                 self._passed = number
@@ -263,33 +267,48 @@ class ExecutableHost(ExecutableOutputs):
                 for place, (part, part_head) in enumerate(parts, 1):
                     data = self._bytes(pipe, part, part_head)
                     size += len(data)
-                    gathered[index].data.append(data)
+                    gathered[index][0].append(data)
                     if looks:
-                        gathered[index].numbers.append(self._base + number if place == len(parts) and index in columns else 0)
+                        gathered[index][1].append(self._base + number if place == len(parts) and index in columns else 0)
             if size >= BATCH_BYTES or position == len(batch.numbers) - 1:
                 if watch is not None:
                     watch.fed(size)
                 for intake, blocks in zip(program.intakes, gathered, strict=True):
-                    self._put(intake, blocks)
-                gathered, size = [Blocks() for _ in program.intakes], 0
+                    self._put(intake, Blocks(*blocks))
+                gathered, size = _gathering(len(program.intakes)), 0
                 if self._after_put():
                     return
 
     def _write_column(self, program: Program, batch: Batch, looks: bool) -> None:
         """Do as `_write` for the only input of a job, many blocks at a time."""
         column, numbers = batch.columns[0], batch.numbers
-        step = max(1, BATCH_BYTES * len(column) // max(1, sum(map(len, column))))
-        for start in range(0, len(column), step):
-            data, some = column[start : start + step], numbers[start : start + step]
-            with self._lock:
-                self._passed = some[-1]
-                if self._relay is not None:
-                    self._relay.feed_run(some)
-            if self._watch is not None:
-                self._watch.fed(sum(map(len, data)))
-            self._put(program.intakes[0], Blocks(data, [self._base + number for number in some] if looks else []))
-            if self._after_put():
+        packed = pieces(column) if isinstance(numbers, range) else None
+        if packed is not None:
+            start = 0
+            for view, size in packed:
+                some = numbers[start : start + len(view) // size]
+                start += len(some)
+                if self._write_run(program, [view], some, looks, size):
+                    return
+            return
+        data = [payload if type(payload) is bytes else codec.block_view(payload) for payload in column]
+        step = max(1, BATCH_BYTES * len(data) // max(1, sum(map(len, data))))
+        for start in range(0, len(data), step):
+            if self._write_run(program, data[start : start + step], numbers[start : start + step], looks):
                 return
+
+    def _write_run(self, program: Program, data: Sequence[Buffer], numbers: Sequence[int], looks: bool, size: int = 0) -> bool:
+        """Write blocks with these numbers to the only input; return whether the program has ended."""
+        with self._lock:
+            self._passed = numbers[-1]
+            if self._relay is not None:
+                self._relay.feed_run(numbers)
+        if self._watch is not None:
+            self._watch.fed(sum(map(len, data)))
+        base = self._base
+        moved = range(base + numbers[0], base + numbers[-1] + 1) if size else [base + number for number in numbers]
+        self._put(program.intakes[0], Blocks(data, moved if looks else [], size))
+        return self._after_put()
 
     def _after_put(self) -> bool:
         """Answer producers that wait for room; return whether the program has ended."""
@@ -302,12 +321,13 @@ class ExecutableHost(ExecutableOutputs):
             default = pipe.OPTIONAL_DEFAULT
             value = None if default is None else pipe.unpack(default)
             payload = codec.encoder(pipe, plain=True)(value)
-        return head.to_bytes(self._head_size, "big") + payload if self._job.HEAD else bytes(payload)
+        return head.to_bytes(self._head_size, "big") + codec.block_bytes(payload) if self._job.HEAD else codec.block_bytes(payload)
 
     def _put(self, target: Intake, blocks: Blocks | None) -> None:
         while not self._ended.is_set():
-            with contextlib.suppress(queue.Full):
-                target.queue.put(blocks, timeout=ROOM_S)
+            if target.enqueue(None, ROOM_S) if blocks is None else target.put(blocks, ROOM_S):
+                if self._reads:
+                    self.has_read()
                 return
             # do this even while the program is busy: a producer that waits for room must get its answer, and in a cycle of jobs the
             # program may wait for room in an output whose consumer waits for this job to take its blocks
@@ -359,6 +379,11 @@ class ExecutableHost(ExecutableOutputs):
             if self._watch.declared:
                 raise self._watch.too_few()
             self._watch.say_otherwise()
+
+
+def _gathering(inputs: int) -> list[tuple[list[Buffer], list[int]]]:
+    """Return, for each input, a list for blocks and one for their numbers."""
+    return [([], []) for _ in range(inputs)]
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:

@@ -12,9 +12,12 @@ from fission.core.executable_job import declares_ratio, output_ratio
 from fission.core.head import RESET, bit_mask
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, RatioError, error_text
-from fission.ports import JobBundle
+from fission.ports import JobBundle, Lease
 from fission.protocol.messages.job_to_client import JobWarning
+from fission.protocol.pacing import COALESCE_BYTES
 from fission.protocol.relay import Relay, gives_otherwise
+from fission.protocol.shared_blocks import SMALLEST_BYTES
+from fission.runtime.block_reader import BlockReader
 from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import set_head_sizes
 from fission.runtime.output_shell import OutputShell
@@ -57,6 +60,7 @@ class ExecutableOutputs:
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
         self._watch = RatioWatch(job, self._relay, lambda text: shell.say(JobWarning(text=text))) if self._relay else None
+        self._lends = threading.Lock()  # for taking shared memory: outputs have threads of their own
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
         shell.rule.follow = self._releasable if waits else None
@@ -79,7 +83,7 @@ class ExecutableOutputs:
                 self._shell.rule.done = done
         self._shell.release()
 
-    def read_output(self, index: int, reader: Any) -> None:
+    def read_output(self, index: int, reader: BlockReader) -> None:
         """Read the blocks of an output until its end."""
         pipe, output = self._job.outputs[index], self._shell.outputs[index]
         try:
@@ -105,13 +109,17 @@ class ExecutableOutputs:
         if self._program is not None:
             self._program.stop()
 
-    def _read_blocks(self, index: int, pipe: Any, output: OutputShell, reader: Any) -> None:
+    def _read_blocks(self, index: int, pipe: Any, output: OutputShell, reader: BlockReader) -> None:
         reset = bit_mask(RESET, self._head_size) if self._job._fission_is_source else 0  # of its first block
         reader.before_wait = lambda: self._pass_on(output)
         size = 0 if self._job.HEAD else pipe_size(pipe)
-        while size and (payloads := reader.read_blocks(size)):
-            self._put_run(index, output, payloads, reset)
+        if size and reset and (data := reader.read_blocks(size, 1)):
+            self._put_run(index, output, [bytes(data)], reset)
             reset = 0
+        if size and output.machine.packs:
+            self._read_packed(index, output, reader, size)
+        while size and (data := reader.read_blocks(size)):
+            self._put_run(index, output, [bytes(data[start : start + size]) for start in range(0, len(data), size)], reset)
         while True:  # for blocks of a fixed size, the end, with an error for a truncated block
             head = 0
             if self._job.HEAD:
@@ -129,22 +137,76 @@ class ExecutableOutputs:
 
     def _put_run(self, index: int, output: OutputShell, payloads: list[bytes], head: int) -> None:
         """Send blocks of the program; the first one has ``head``, the others have none."""
-        sent, following = 0, None
+        sent = 0
         while sent < len(payloads):
             numbers = self._numbers(index, len(payloads) - sent)
             some = payloads[sent : sent + len(numbers)] if numbers else payloads[sent:]
+            sent += len(some)
             if not numbers:
                 self._numbered.wait()
-            for position, payload in enumerate(some):
-                if numbers:
-                    if output.closed:
-                        break
-                    if numbers[position] != following:
-                        output.seek(numbers[position])
-                    following = numbers[position] + 1
+            elif output.closed:
+                continue
+            else:
+                output.seek(numbers[0])
+            for payload in some:
                 output.put(payload, head)
                 head = 0
-            sent += len(some)
+
+    def _read_packed(self, index: int, output: OutputShell, reader: BlockReader, size: int) -> None:
+        """Read and send blocks of ``size`` bytes until the end, as many as there are at a time."""
+        while True:
+            memory = self._memory_for(output, reader, size)
+            if memory is None:
+                data = reader.read_blocks(size)
+            else:
+                view = memoryview(memory).cast("B")
+                data = view[: reader.read_into(view, size)]
+            if not data:
+                return
+            self._put_packed(index, output, data, size, memory)
+
+    def _memory_for(self, output: OutputShell, reader: BlockReader, size: int) -> Any:
+        """Return shared memory for the blocks that come next; None if they are few, or it is not for their consumer."""
+        lending, machine = self._shell.lending, output.machine
+        if lending is None or not machine.near or machine.closed or reader.shared or max(size, reader.available) < SMALLEST_BYTES:
+            return None
+        count = max(1, min(COALESCE_BYTES // size, machine.allow))
+        if count * size < SMALLEST_BYTES:
+            return None
+        with self._lends:
+            return lending.lender.allocate(count * size)
+
+    def _put_packed(self, index: int, output: OutputShell, data: memoryview, size: int, memory: Any = None) -> None:
+        """Do as `_put_run` with blocks of ``size`` bytes that follow each other in ``data``.
+
+        Args:
+            index: index of the output.
+            output: the output.
+            data: the blocks.
+            size: length of a block, in bytes.
+            memory: shared memory that begins with them; None if they are elsewhere.
+        """
+        whole = len(data)
+        while data:
+            numbers = self._numbers(index, len(data) // size)
+            some = data[: len(numbers) * size] if numbers else data
+            data = data[len(some) :]
+            if not numbers:
+                self._numbered.wait()
+            elif output.closed:
+                continue
+            else:
+                output.seek(numbers[0])
+            if memory is None:
+                output.put_packed(some, size)
+            elif len(some) < max(whole, SMALLEST_BYTES) or (lease := self._leased(index, memory, whole)) is None:
+                output.put_packed(memoryview(bytes(some)), size)  # the memory is used again
+            else:
+                output.put_leased(lease, size)
+
+    def _leased(self, index: int, memory: Any, length: int) -> Lease | None:
+        memory.shorten(length)
+        return None if self._shell.lending is None else self._shell.lending.lender.lend_memory(memory, (index,))
 
     def _pass_on(self, output: OutputShell) -> None:
         """Send the blocks held back, because the program may write nothing further for a while."""
@@ -156,9 +218,9 @@ class ExecutableOutputs:
                 self._shell.rule.done = self._relay.answered
         self._shell.release()
 
-    def _numbers(self, index: int, most: int) -> list[int]:
-        """Return the numbers of the next blocks that arrived; none if they follow their
-        predecessor.
+    def _numbers(self, index: int, most: int) -> range:
+        """Return the numbers of the next blocks that arrived, which follow each other; none if they
+        follow their predecessor.
 
         Args:
             index: output that they arrived on.
@@ -166,12 +228,12 @@ class ExecutableOutputs:
         """
         watch = self._watch
         if watch is None or self._varied.is_set():
-            return []
+            return range(0)
         watch.moved()
         with self._lock:
             relay = self._relay
             if relay is None:
-                return []
+                return range(0)
             numbers = relay.give_run(index, most, math.inf if watch.declared else self._read)
             if not numbers and not watch.declared:
                 # a block that comes before its input was read does not result from it: look at how much has been read by now

@@ -109,8 +109,7 @@ def run_job(
             job = _unpickle(bundle)
             held.append(job)
             try:
-                if isinstance(job, PythonJob):
-                    keep_freed_memory()
+                keep_freed_memory()
                 lender, viewer = _shared_memory(job, bundle)
                 shell = make_shell(job, bundle, _links(bundle), lender, viewer)
                 shell.watcher = JobWatch(shell)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fission.protocol.endpoint import Endpoint
 from fission.protocol.joined import encode_value
+from fission.protocol.large_blocks import LentBuffer
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, COALESCE_BYTES, PRESS_S
 
@@ -119,6 +120,34 @@ class OutputShell:
         with self._lock:
             self._owner.endpoint.put_value(self._index, value, self._clock())
             self._after_put(wait)
+
+    def put_packed(self, data: memoryview, size: int) -> None:
+        """Do as `put` with each of several blocks of one length, and send all of them at once.
+
+        Args:
+            data: the blocks, one after the other.
+            size: length of each block, in bytes.
+        """
+        machine, most = self.machine, max(1, COALESCE_BYTES // size) * size
+        with self._lock:
+            while data and not machine.closed:
+                machine.flush()  # these blocks come first
+                self._after_put(wait=True)
+                some = data[: min(most, max(1, machine.allow) * size)]
+                data = data[len(some) :]
+                self._owner.endpoint.put_packed(self._index, some, size)
+                self._after_put(wait=True)
+
+    def put_leased(self, lease: LentBuffer, size: int) -> None:
+        """Do as `put_packed` with blocks in shared memory, no more than there is room for.
+
+        Args:
+            lease: lease of the memory.
+            size: length of each block, in bytes.
+        """
+        with self._lock:
+            self._owner.endpoint.put_packed(self._index, lease, size)
+            self._after_put(wait=True)
 
     def wait_for_room(self) -> None:
         """Block while the window is full. Call it after a `put` that did not wait."""

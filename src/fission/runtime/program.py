@@ -10,28 +10,21 @@ import contextlib
 import fcntl
 import os
 import queue
-import select
-import struct
 import subprocess
-import termios
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import accumulate
 from types import MethodType
 from typing import Protocol
 
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, NodeFault
 from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
+from fission.runtime.program_input import Intake
 from fission.runtime.program_start import cannot_start
 
-#: Batches of blocks that wait for a slow executable besides what is in its pipe. Arbitrary: the window holds the rest.
-QUEUE_BATCHES = 4
-#: Size in bytes at which a batch is complete. Arbitrary: as much as a pipe takes at once.
-BATCH_BYTES = 64 << 10
+#: Size of the program's pipes in bytes. Arbitrary: as much as a message holds.
+PIPE_BYTES = 256 << 10
 #: Seconds between attempts to wake threads that wait for an ended executable. Arbitrary.
 OPEN_AGAIN_S = 0.005
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
@@ -56,145 +49,6 @@ class Owner(Protocol):
     def ended(self) -> None:
         """Handle the end of the process."""
         ...
-
-
-@dataclass(slots=True)
-class Blocks:
-    """Consecutive blocks of one input.
-
-    Attributes:
-        data: bytes of each block.
-        numbers: for each block, the number of the compute block that ends with it, or 0; empty if
-            the program's reading progress does not matter.
-    """
-
-    data: list[bytes] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-
-
-class Intake:
-    """One input of the program.
-
-    Attributes:
-        queue: batches of blocks; None ends the input.
-        shut: whether the program has closed its end.
-        closed: whether writing is over.
-        ended: whether the program had read everything before its input was closed.
-    """
-
-    def __init__(self) -> None:
-        self.queue: queue.Queue[Blocks | None] = queue.Queue(QUEUE_BATCHES)
-        self.shut = self.closed = self.ended = False
-        self.descriptor = -1
-        self.lock = threading.Lock()
-        self._written = 0
-        self._ends: deque[tuple[int, int]] = deque()  # (total bytes up to the end of a compute block, its number)
-        self._read = self._last = 0
-        self._writing = 0  # total bytes written, including the current write
-        self._waits = threading.Event()
-        self._room = select.poll()
-
-    def open(self, descriptor: int) -> None:
-        """Writing thread: write to this descriptor from now on."""
-        os.set_blocking(descriptor, False)  # a write that blocks would hide how much of it the program has read
-        self._room.register(descriptor, select.POLLOUT)
-        self.descriptor = descriptor
-
-    def take(self) -> Blocks | None:
-        """Writing thread: return the next blocks to write; None at the end.
-
-        The previous ones have been written completely.
-        """
-        self._waits.set()
-        try:
-            return self.queue.get()
-        finally:
-            self._waits.clear()
-
-    def refuse(self, blocks: Blocks) -> None:
-        """Count blocks as read, because the program has closed its end and refuses them."""
-        self._read = self._last = max(blocks.numbers, default=0) or self._read
-
-    def write(self, blocks: Blocks) -> None:
-        """Write blocks. Waits while the pipe is full.
-
-        Raises:
-            BrokenPipeError: the program no longer reads.
-        """
-        sizes = [len(data) for data in blocks.data]
-        with self.lock:
-            if blocks.numbers:
-                ends = accumulate(sizes, initial=self._written)
-                next(ends)
-                self._ends += [(end, number) for end, number in zip(ends, blocks.numbers, strict=True) if number]
-                self._last = max(self._last, *blocks.numbers)
-            self._writing = self._written + sum(sizes)
-        view = memoryview(blocks.data[0] if len(blocks.data) == 1 else b"".join(blocks.data))
-        while view:
-            try:
-                count = os.write(self.descriptor, view)
-            except BlockingIOError:
-                self._room.poll()
-                continue
-            with self.lock:
-                self._written += count
-            view = view[count:]
-
-    @property
-    def unread(self) -> int:
-        """The number of bytes that were written and that the program has not read."""
-        if self.shut or self.descriptor < 0:
-            return 0
-        try:
-            return int(struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0\0\0\0"))[0])
-        except OSError:
-            return 0  # the system cannot report it: all bytes written count as read
-
-    def read_upto(self) -> int:
-        """Return the last compute block that the program has read in full; 0 before the first."""
-        with self.lock:
-            if not self.closed:
-                self._look()
-            return self._read
-
-    def _look(self) -> None:
-        taken = self._written - self.unread
-        while self._ends and self._ends[0][0] <= taken:
-            self._read = self._ends.popleft()[1]
-
-    def read_at_most(self) -> int:
-        """Return the last compute block that the program may have read, even while it is written.
-
-        The judgement whether a program answers before it has read must not depend on the scheduling
-        of this process's threads.
-        """
-        unread = self.unread  # before the lock: later writes only increase it
-        with self.lock:
-            if self.closed or self.shut:
-                return self._last  # the pipe can no longer be inspected
-            taken = self._writing - unread
-            upto = self._read
-            for end, number in self._ends:
-                if end > taken:
-                    break
-                upto = number
-            return upto
-
-    @property
-    def all_read(self) -> bool:
-        """Whether the program has read everything that was queued for it."""
-        return self._waits.is_set() and self.queue.empty() and not self.unread
-
-    def close(self) -> None:
-        """Close the descriptor, so that the program sees the end.
-
-        Bytes that it has not read by now count as unread.
-        """
-        with self.lock:
-            if self.descriptor >= 0:
-                self._look()
-                os.close(self.descriptor)
-            self.descriptor, self.closed = -1, True
 
 
 class Program:
@@ -322,6 +176,8 @@ class Program:
     def _open(self, position: int) -> int:
         descriptor = self._ours[position]()
         self._unopened.discard(position)
+        with contextlib.suppress(OSError):  # the system may refuse it to users who have many large pipes
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         return descriptor
 
     def _write_input(self, index: int) -> None:

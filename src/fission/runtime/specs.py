@@ -17,6 +17,7 @@ from fission.protocol.checkpointing import CheckpointSpec
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.inputs import InputSpec
 from fission.protocol.optional import OptionalSpec
+from fission.runtime.codec import packs
 
 
 def endpoint_spec(job: BaseJob, bundle: JobBundle) -> EndpointSpec:
@@ -58,6 +59,7 @@ def output_spec(job: BaseJob, pipe: Any, bundle: JobBundle) -> OutputSpec:
         # if the consumer's address is not known yet, the command that brings it also says whether the consumer is near
         near=bool(address) and not address.startswith("tcp:"),
         closed=pipe.id in bundle.closed,
+        packs=packs(pipe) and not bundle.max_queues.get(pipe.id, 0),
     )
 
 

@@ -29,6 +29,11 @@ class ArrayMemory(NewMemory):
     descriptor: Descriptor
     ended: deque[tuple[int, int]]
 
+    def shorten(self, length: int) -> None:
+        """Use only so many bytes of it from now on; call it before the memory is lent."""
+        self.length = length
+        self.descriptor = self.descriptor._replace(length=length)
+
     def __del__(self) -> None:
         self.ended.append((self.descriptor.stamp, OWNER))
 
