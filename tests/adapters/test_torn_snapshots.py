@@ -211,6 +211,18 @@ def test_files_are_used_again_and_their_number_stays_small(tmp_path: Path) -> No
     assert len(inodes) <= 4
 
 
+def test_no_file_is_made_where_several_are_written_and_become_stable_together(tmp_path: Path) -> None:
+    """As where windows are full: four are under way, and the outputs of several are released at once."""
+    store, inodes = FileCheckpoints(tmp_path), []
+    for block in range(0, 400, 4):
+        for each in range(block, block + 4):
+            store.put(JOB, 0, each, b"x")
+        store.prune(JOB, 0, max(0, block - 5))
+        inodes.append(set(in_use(tmp_path).values()))
+    assert inodes[10] == inodes[-1]
+    assert len(inodes[-1]) <= file_checkpoints.SPARES
+
+
 def test_states_that_grow_get_new_files_and_those_of_old_ones_are_given_back(tmp_path: Path) -> None:
     store = FileCheckpoints(tmp_path)
     for block in range(1, 60):

@@ -33,9 +33,11 @@ log = logging.getLogger("fission.client")
 _SNAPSHOT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _SPARE = re.compile(r"spare-(\d+)\.(\d+)\.(\d+)", re.ASCII)
 _KEPT = re.compile(r"kept-(\d+)", re.ASCII)
-#: Largest file that is used again, and number of files of a job that wait for it. Arbitrary: the time for larger ones is that of
-#: writing them, and their disk space should be given back; four are written at a time (`pending_writes`).
-REUSED_BYTES, SPARES = 8 << 20, 6
+#: Largest file that is used again. Arbitrary: the time for larger ones is that of writing them, and their disk space is given back.
+REUSED_BYTES = 8 << 20
+#: Number and bytes of a job's files that wait to be used again. Four snapshots are written at a time (`pending_writes`), several become
+#: stable together, and the files of those before can be used again one snapshot later: twelve were in use where windows were full.
+SPARES, SPARE_BYTES = 16, 32 << 20
 #: When states have grown, later ones may be longer by this share in the same file. Arbitrary.
 GROWTH = 0.25
 #: A file is not used again for a state that needs less than this share of it. Arbitrary.
@@ -103,6 +105,11 @@ class _JobFiles:
         self._needed = max(self._needed, number)
         return sorted(known for known in self.sizes if known < number)
 
+    def keeps(self, size: int) -> bool:
+        """Whether a file of this size, 0 if it is unknown, is used again."""
+        kept = sum(spare.size for spare in self.spares)
+        return 0 < size <= SPARE_BYTES - kept and len(self.spares) < SPARES
+
     def spare_name(self, stable: Number) -> str:
         """Return an unused name for a file to use again, whose snapshot this stable one replaces."""
         self._last_spare += 1
@@ -151,7 +158,7 @@ class FileCheckpoints:
         with files.lock:
             for number in files.stable((generation, block)):
                 path, size = self._path(job, number), files.sizes[number]
-                if size and len(files.spares) < SPARES:
+                if files.keeps(size):
                     spare = _Spare(path.with_name(files.spare_name((generation, block))), number, size)
                     with suppress(FileNotFoundError):
                         durable.move(path, spare.path)
