@@ -1,4 +1,4 @@
-"""A fork server's spare: forked in advance, it becomes the next child, and is in nobody's way."""
+"""A fork server's spare: forked in advance, it becomes the next child, and otherwise changes nothing."""
 
 from __future__ import annotations
 
