@@ -245,6 +245,22 @@ def test_local_job_is_a_mix_in() -> None:
     assert issubclass(LocalJob, BaseJob)
 
 
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda path: "/dev/null", "a device"),
+        (lambda path: path.mkdir() or path, "a folder"),
+        (lambda path: os.mkfifo(path) or path, "a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero") or path, "a device"),
+    ],
+)
+def test_a_sinks_path_is_free_or_a_regular_file(tmp_path: Path, make: Callable[[Path], Any], kind: str) -> None:
+    path = make(tmp_path / "result")
+    with pytest.raises(DefinitionError) as caught:
+        sink(path).setup()
+    assert str(caught.value) == f"CSVSinkJob 1: path must be a regular file, or free, but {os.fspath(path)!r} is {kind}"
+
+
 def sink(path: Path, *numbers: int, cls: Callable[..., CSVSinkJob] = CSVSinkJob, **kwargs: Any) -> CSVSinkJob:
     reset()
     return cls(path, inputs=pipes(*numbers), **kwargs)

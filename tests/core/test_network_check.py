@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -585,11 +587,21 @@ def test_forwarding_two_to_three() -> None:
     assert one_fault(build).endswith("but has 2 inputs and 1 outputs")
 
 
+@dataclass
+class PathOf(os.PathLike):  # type: ignore[type-arg]  # of str or of bytes
+    content: bytes
+
+    def __fspath__(self) -> bytes:
+        return self.content
+
+
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
         ({"path": ""}, "path must be the path of a file, but is ''"),
         ({"path": 5}, "path must be the path of a file, but is 5"),
+        ({"path": "a\0b"}, r"path must be the path of a file, but is 'a\x00b'"),
+        ({"path": PathOf(b"x")}, "path must be the path of a file, but is PathOf(content=b'x')"),
         ({"path": "x", "col_pattern": "{pipes}"}, "col_pattern '{pipes}' cannot be filled in: KeyError: 'pipes'"),
         ({"path": "x", "col_pattern": "{pipe.no}"}, "col_pattern '{pipe.no}' cannot be filled in: AttributeError: "),
     ],

@@ -76,7 +76,7 @@ class FileSinkJob(LocalJob, PythonJob):
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
         path: Any = self.path
-        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        if not isinstance(path, (str, os.PathLike)) or not isinstance(text := os.fspath(path), str) or not text or "\0" in text:
             faults.append(f"path must be the path of a file, but is {path!r}")
         if not self.inputs:
             faults.append("it must have inputs to write, but has none")
@@ -105,6 +105,11 @@ class FileSinkJob(LocalJob, PythonJob):
         from fission.core.sink_file import SinkFile
 
         path = Path(self.path)
+        if path.exists() and not path.is_file():
+            # what was written must be read again after a failure, which devices and named pipes cannot do
+            raise DefinitionError(
+                f"{self._fission_name}: path must be a regular file, or free, but {os.fspath(self.path)!r} is {_kind(path)}"
+            )
         durable.make_folder(path.absolute().parent)
         file = self._fission_sink_file = SinkFile(path, to_device=self.SYNC)
         if not file.known and file.size:
@@ -135,6 +140,14 @@ class FileSinkJob(LocalJob, PythonJob):
         file = self._fission_sink_file
         if file is not None and (header := self.file_header(file.size)):
             file.overwrite(header)
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    if path.is_fifo():
+        return "a named pipe"
+    return "a socket" if path.is_socket() else "a device"
 
 
 class BytesSinkJob(FileSinkJob):

@@ -110,7 +110,7 @@ class LocalEngine:
             for node in self._nodes.values():
                 if not node.ready.done():
                     doing = f", in which it imports PRELOAD ({', '.join(self._user_modules)})" if self._user_modules else ""
-                    raise OSError(f"no report from it for {limit_s:g} s{doing}")
+                    raise OSError(f"no report from that of node {node.name} for {limit_s:g} s{doing}")
                 if failed := failures(node.ready.result()):
                     raise UserError(f"{'; '.join(failed)}; correct that, or remove it from PRELOAD")
         except OSError as why:
@@ -401,7 +401,7 @@ class LocalEngine:
             text = f"PRELOAD names a module that ends the process that imports it, one of {', '.join(node.user_modules)}"
             self._notice(f"{text}; jobs start without them")
         if not node.ready.done():
-            ended: Exception = OSError("it ended during its start; see its message above")
+            ended: Exception = OSError(f"that of node {node.name} {node.how_ended()}; a message of its own is above")
             node.ready.set_exception(UserError(f"{text}; remove it from PRELOAD") if text else ended)
             node.ready.exception()  # `open` may have failed or been cancelled; nothing awaits the start of a revived or added node
         node.lost = True

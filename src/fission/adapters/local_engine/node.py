@@ -11,8 +11,12 @@ from collections.abc import Sequence
 
 from fission.adapters.local_engine.running_job import Running
 from fission.ports import JobId, NodeName
+from fission.posix.exit_status import how_ended
 from fission.protocol.messages.fork_server_to_client import ForkServerReady
 from fission.protocol.splitter import Splitter
+
+#: Seconds from the end of a process's socket to that of the process. Arbitrary: the system closes the one while it ends the other.
+ENDING_S = 0.5
 
 
 class Node:
@@ -63,6 +67,13 @@ class Node:
         except (ProcessLookupError, PermissionError):
             return False
         return True
+
+    def how_ended(self) -> str:
+        """Return a predicate for the fork server, whose socket has ended."""
+        try:
+            return how_ended(self.process.wait(ENDING_S))
+        except subprocess.TimeoutExpired:
+            return "has closed its socket"
 
     def hang_up(self) -> None:
         """Close the client's end of the socket. Idempotent."""

@@ -55,13 +55,20 @@ def test_machines_that_leave_before_the_start_may_come_back_until_the_time_is_ov
     assert not gathering.may_start()
 
 
-def test_fork_servers_that_end_at_their_start_are_one_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "how"),
+    [
+        ("raise SystemExit(3)", "exited with code 3"),
+        ("import os; os.kill(os.getpid(), 9)", r"was killed by signal 9 \(SIGKILL\)"),
+    ],
+)
+def test_fork_servers_that_end_at_their_start_are_one_error(tmp_path: Path, program: str, how: str) -> None:
     others: list[str] = []
 
     async def start() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: others.append(context["message"]))
-        engine = LocalEngine(str(tmp_path), [NodeName(name) for name in NAMES], program="raise SystemExit(3)")
-        with pytest.raises(EngineError, match="a fork server did not start: it ended during its start"):
+        engine = LocalEngine(str(tmp_path), [NodeName(name) for name in NAMES], program=program)
+        with pytest.raises(EngineError, match=f"a fork server did not start: that of node [12] {how}; a message"):
             await engine.open()
         gc.collect()  # a future whose exception was never read reports it now
 
