@@ -9,7 +9,7 @@ WORKERS ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint docs bench bench-quick clean debian-packages
+.PHONY: help demo test test-slow lint docs bench bench-quick clean debian-packages servers servers_pw start stop restart renew
 
 help:
 	@echo 'make demo   install, and run the demo: a network separates two recorded voices, and one of its nodes is killed half-way'
@@ -19,6 +19,8 @@ help:
 	@echo 'make docs   build the docs and the API reference as a site in build/site'
 	@echo 'make bench  run the benchmarks, one table per claim'
 	@echo 'make bench-quick  run a short version of each benchmark, within ten minutes'
+	@echo 'make servers  set the machines of ansible/ up as nodes; asks for the sudo password. make servers_pw asks for the ssh password too'
+	@echo 'make start, stop, restart  start, stop or restart the service of the nodes; make renew brings them up to date, one after another'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
 
 demo: $(VENV)/.installed-demo
@@ -47,6 +49,13 @@ bench: $(VENV)/.installed-dev
 bench-quick: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks --quick
 
+# The machines of ansible/inventories/production/hosts.yml.
+servers start stop restart renew: $(VENV)/.installed-provision
+	$(BIN)/python -m fission provision $@ --ask-become-pass
+
+servers_pw: $(VENV)/.installed-provision
+	$(BIN)/python -m fission provision servers --ask-pass --ask-become-pass
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf examples/*/simulation examples/*/local examples/*/runs examples/*/.fission-lock examples/*/collection examples/.emulate
@@ -65,6 +74,11 @@ $(VENV)/.made:
 $(VENV)/.installed-demo: $(VENV)/.made pyproject.toml
 	@echo 'installing FISSION into $(VENV) ...'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[examples]'
+	@touch $@
+
+$(VENV)/.installed-provision: $(VENV)/.made pyproject.toml
+	@echo 'installing FISSION and Ansible into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,provision]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml

@@ -48,6 +48,8 @@ PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 #: Processes, and paths of `_things`, from before the present test: of wider fixtures, earlier tests.
 held_processes: set[psutil.Process] = set()
 held_things: set[str] = set()
+#: Processes of wider fixtures that start and end others all the time, such as the service manager of a board; the fixture ends all.
+fixture_trees: set[int] = set()
 TEMP_KEY: pytest.StashKey[str] = pytest.StashKey()
 
 
@@ -139,7 +141,14 @@ def _children() -> set[psutil.Process]:
         multiprocessing.resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
         multiprocessing.forkserver._forkserver._forkserver_pid,  # type: ignore[attr-defined]
     }
-    return {child for child in psutil.Process().children(recursive=True) if child.pid not in helpers}
+    fixtures = {child for tree in fixture_trees for child in _descendants(tree)}
+    return {child for child in psutil.Process().children(recursive=True) if child.pid not in helpers} - fixtures
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).children(recursive=True)
+    return []
 
 
 def _describe(process: psutil.Process) -> str:

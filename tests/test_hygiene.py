@@ -121,3 +121,34 @@ def test_leaks_are_named(tmp_path: Path) -> None:
     for leaked in (": sleep 1234", ": sleep 5678", "/fission-1234.sock", "-left-behind"):
         assert leaked in output
     assert "another-run" not in output
+
+
+TREE = """
+import subprocess, sys
+import pytest
+from tests.hygiene import fixture_trees
+
+@pytest.fixture(scope="module")
+def manager():
+    program = "import subprocess, sys; sys.stdin.readline(); child = subprocess.Popen(['sleep', '60']); print('started', flush=True); "
+    program += "sys.stdin.readline(); child.kill(); child.wait()"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    if TREE:
+        fixture_trees.add(process.pid)
+    yield process
+    fixture_trees.discard(process.pid)
+    process.communicate("")
+
+def test_starts_a_process(manager):
+    manager.stdin.write("start\\n")
+    manager.stdin.flush()
+    assert manager.stdout.readline() == "started\\n"
+"""
+
+
+def test_processes_of_a_fixtures_tree_are_not_the_tests(tmp_path: Path) -> None:
+    """What the service manager of a wider fixture starts during a test; without the mark it is a leak."""
+    assert run_pytest(tmp_path, TREE.replace("TREE:", "True:"))[0] == 0
+    code, output = run_pytest(tmp_path, TREE.replace("TREE:", "False:"))
+    assert code == 1
+    assert "left behind" in output

@@ -41,7 +41,7 @@ FLOORS = {
     "cli": 8,
     "visualize": 8.5,
     "dashboard": 8,
-    "provision": 8,
+    "provision": 7,
     "manager": 8.5,
     "__main__": 9,
 }

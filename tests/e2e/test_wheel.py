@@ -36,6 +36,8 @@ def test_the_wheel_installs_and_makes_a_project(tmp_path: Path) -> None:
     run(INSTALL, "--no-deps", "--target", "site", *OFFLINE, cwd=tmp_path)
     site = tmp_path / "site"
     assert (site / "fission" / "py.typed").is_file()
+    for path in ("roles/setup/templates/fission.service.j2", "playbooks/servers.yml", "plugins/callback/fission_events.py"):
+        assert (site / "fission" / "provision" / "ansible" / path).is_file()
     assert {path.name for path in site.iterdir()} >= {"fission", "pypelinin", "bin"}
     env = {"PYTHONPATH": str(site)}
     where = run("python3 -c 'import fission; print(fission.__file__)'", cwd=tmp_path, env=env)

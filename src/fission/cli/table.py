@@ -68,6 +68,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("shell", "Open a prompt for the commands of one network."),
         Entry("test", "Run the network's tests with pytest."),
         Entry("node", "Serve as a node.", scope="anywhere"),
+        Entry("provision", "Set machines up as nodes; see provision --help.", scope="anywhere"),
         Entry("keys", "Make the keys with which machines authenticate each other.", scope="anywhere"),
         Entry("completion", "Write the completion script of a shell.", scope="anywhere"),
     )

@@ -69,7 +69,15 @@ log = logging.getLogger("fission.node")
 class NodeService:
     """One node, from its start to its end."""
 
-    def __init__(self, options: NodeOptions, *, tls: Any, guard: Callable[[Any], Any] | None, sealing: Sealing) -> None:
+    def __init__(
+        self,
+        options: NodeOptions,
+        *,
+        tls: Any,
+        guard: Callable[[Any], Any] | None,
+        sealing: Sealing,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
         """Prepare; `run` begins.
 
         Args:
@@ -77,8 +85,9 @@ class NodeService:
             tls: encryption of Dask's connections; None: no encryption.
             guard: returns the encryption of a ZeroMQ context's sockets; None: no encryption.
             sealing: creates and opens datagrams.
+            on_ready: called when jobs can be started here; the client may not be there yet.
         """
-        self._options = options
+        self._options, self._on_ready = options, on_ready
         self._run_folder = make_run_folder()
         self._shared_prefix = run_prefix()
         self._lease = NodeLease(service=secrets.token_hex(8))
@@ -119,6 +128,7 @@ class NodeService:
             await self._engine.open()
             works = (self._follow_route(), self._connect(), self._jobs.follow(), self._pulse(), self._links.run())
             tasks = [asyncio.create_task(work) for work in works]
+            self._on_ready()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():

@@ -16,6 +16,7 @@ from fission.adapters.keys import Keys, NoKeysError, default_folder, load_keys
 from fission.adapters.sealing import Seals
 from fission.core.addresses import MUST, canonical, fault_of
 from fission.errors import EXIT_OK, UserError
+from fission.posix.service_manager import ServiceManager
 from fission.posix.signals import ending_signals_call
 from fission.service.node import NodeService
 from fission.service.options import NodeOptions
@@ -68,6 +69,7 @@ def serve(
     for option, text in (("--client", client), ("--ip", ip)):
         if text is not None and (fault := fault_of(text)):
             raise UserError(f"{option} must be {MUST}, but is {fault}")
+    manager = ServiceManager()
     keys = None if insecure else _keys(keys_folder or default_folder())
     options = NodeOptions(
         client=canonical(client),
@@ -92,6 +94,7 @@ def serve(
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
         guard=lambda context: Guard(context, keys, log),
         sealing=Seals(keys),
+        on_ready=manager.ready,
     )
     asyncio.run(_until_signal(service))
     log.info("node %s has ended", name)

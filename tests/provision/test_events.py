@@ -1,0 +1,59 @@
+"""The lines of the callback plugin, and what they mean for each host."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fission.cli.host_lines import status_of
+from fission.provision.events import HostReport, PlaybookReport, TaskFailed, read_event
+
+
+def report_of(*events: dict[str, object]) -> PlaybookReport:
+    """Return the report after these events."""
+    report = PlaybookReport()
+    for values in events:
+        event = read_event(json.dumps(values))
+        assert event is not None, values
+        report.handle(event)
+    return report
+
+
+def test_a_report_has_what_happened_on_each_host() -> None:
+    report = report_of(
+        {"event": "play", "play": "Set the hosts up"},
+        {"event": "task", "task": "Log in"},
+        {"event": "ok", "host": "a", "task": "Log in", "changed": False, "note": "its clock is wrong"},
+        {"event": "unreachable", "host": "b", "task": "Log in", "text": "No route to host"},
+        {"event": "ok", "host": "a", "task": "Install", "changed": True},
+        {"event": "skipped", "host": "a", "task": "Restart"},
+        {"event": "end", "hosts": {"a": {"ok": 2}, "b": {"unreachable": 1}}},
+    )
+    assert report.ended
+    assert report.failed() == ["b"]
+    assert report.hosts["a"] == HostReport(changes=["Install"], notes=["its clock is wrong"], task="Restart")
+
+
+def test_a_failure_has_its_text() -> None:
+    report = report_of({"event": "failed", "host": "a", "task": "Install", "text": "No space left on device"})
+    assert report.hosts["a"].failure == TaskFailed(host="a", task="Install", text="No space left on device")
+    assert not report.ended
+
+
+@pytest.mark.parametrize("line", ["", "[WARNING]: Could not match", "{}", '{"event": "other"}', '{"event": "ok", "host": 1}', '"ok"'])
+def test_other_lines_are_not_events(line: str) -> None:
+    assert read_event(line) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "state", "since"),
+    [
+        (["LoadState=loaded", "ActiveState=active", "ActiveEnterTimestamp=Sun 12:00", "NRestarts=2"], "running", "Sun 12:00"),
+        (["LoadState=loaded", "ActiveState=inactive", "ActiveEnterTimestamp=Sun 12:00", "NRestarts=2"], "stopped", ""),
+        (["LoadState=not-found", "ActiveState=inactive", "NRestarts=2"], "not set up", ""),
+    ],
+)
+def test_the_state_of_a_service(lines: list[str], state: str, since: str) -> None:
+    found = status_of(HostReport(result={"service": lines, "installed": ["fission-0.1.0-py3-none-any.whl"]}))
+    assert found == {"state": state, "since": since, "restarts": 2, "installed": ["0.1.0"]}
