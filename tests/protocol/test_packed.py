@@ -17,10 +17,11 @@ from fission.protocol.endpoint_effects import SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputSpec
 from fission.protocol.joined import join, separate, take_column
+from fission.protocol.large_blocks import Leased
 from fission.protocol.link_messages import Data, Open
 from fission.protocol.output import Output
-from fission.protocol.packed import Packed, pieces
-from fission.protocol.shared_blocks import Descriptor
+from fission.protocol.packed import Packed, pack_into, pieces
+from fission.protocol.shared_blocks import SMALLEST_BYTES, Descriptor
 from fission.protocol.window import SendWindow
 from tests.protocol.caught import assert_caught
 
@@ -89,6 +90,48 @@ class CountsMessages(Output):
 
     def send_packed(self, data: Any, size: int) -> None:
         super().send_packed(data, len(data))
+
+
+class Memory:
+    """Blocks that an output has put into shared memory."""
+
+    readers = (0,)
+    handed_on = False
+
+    def __init__(self, blocks: list[bytes]) -> None:
+        self._data = bytearray(len(blocks) * len(blocks[0]))
+        pack_into(self._data, blocks)
+        self.nbytes = len(self._data)
+
+    def view(self) -> memoryview:
+        return memoryview(self._data)
+
+    def pack(self, reader: int) -> bytes:
+        return Descriptor("fission-x-1.1-0", 1, 4096, self.nbytes, 5, reader).pack()
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("lends", [True, False])
+def test_many_blocks_together_are_in_shared_memory_if_the_consumer_is_near(near: bool, lends: bool) -> None:
+    size, blocks = SMALLEST_BYTES // 4, [bytes([number]) * (SMALLEST_BYTES // 4) for number in range(6)]
+    one = Output(7, 1, SendWindow(4096, 1 << 30))
+    one.open()
+    one.packs, one.near, one.hold_until = True, near, math.inf
+    one.lend = Memory if lends else lambda blocks: None
+    one.allow = 256
+    for data in blocks:
+        one.add(data, 0, 0.0)
+    one.flush()
+    assert one.window.used == 6 * size
+    messages = [effect.message for effect in one.effects if isinstance(effect, SendData)]
+    decoded = frames.decode(messages[-1])
+    assert isinstance(decoded, Data)
+    assert len(decoded.payloads) == 6
+    assert isinstance(decoded.payloads[0][0].payload, Descriptor) == (near and lends)
+    if isinstance(messages[-1], Leased):  # a new incarnation of the consumer, on another machine
+        decoded = frames.decode(messages[-1].for_afar())
+        assert isinstance(decoded, Data)
+    assert separate(decoded.payloads) == blocks
 
 
 @pytest.mark.parametrize("broken", [Overtakes, CountsMessages])

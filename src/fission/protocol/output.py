@@ -8,6 +8,7 @@ lags; a job that is about to wait calls `flush`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +28,7 @@ from fission.protocol.pacing import (
     HOLD_S,
 )
 from fission.protocol.replay_buffer import ReplayBuffer
+from fission.protocol.shared_blocks import SMALLEST_BYTES
 from fission.protocol.window import SendWindow
 
 #: Kinds of blocks that share a message: small ones, large ones in shared memory whose consumer is near or far, and other large ones.
@@ -45,6 +47,8 @@ class Output(ReplayBuffer):
         joins: whether the pending blocks are values to be encoded together (`joined`), not payloads.
             Only the thread that puts blocks changes it, with the lock held. Never with heads.
         packs: whether its blocks have one length and may be packed (`fission.protocol.packed`).
+        lend: puts blocks of one length, one after the other, into shared memory, or returns None;
+            None if there is no shared memory.
         size: size of the pending blocks, in bytes; 0 if they are values, which are small.
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
@@ -79,6 +83,7 @@ class Output(ReplayBuffer):
         self.heads: list[int] | None = None
         self.joins = False
         self.packs = False
+        self.lend: Callable[[list[bytes]], LentBuffer | None] | None = None
         self.size = 0
         self.hold_until = -1.0
         self.behind = False
@@ -202,10 +207,18 @@ class Output(ReplayBuffer):
             self._some_big = False
             self._send_in_runs(blocks, heads)
         elif self.packs and len(blocks) > 1 and heads is None and len(set(map(len, blocks))) == 1 and blocks[0]:
-            size = len(blocks[0])
-            self._send([frames.encode_packed(*self._place, size, len(blocks) * size, blocks)], len(blocks), len(blocks) * size)
+            self._send_blocks(blocks, len(blocks[0]))
         else:
             self._send([frames.encode_data(*self._place, blocks, heads)], len(blocks), sum(map(len, blocks)))
+
+    def _send_blocks(self, blocks: list[bytes], size: int) -> None:
+        """Send blocks of one length together."""
+        length = len(blocks) * size
+        lease = self.lend(blocks) if length >= SMALLEST_BYTES and self.lend is not None and self.near else None
+        if lease is None:
+            self._send([frames.encode_packed(*self._place, size, length, blocks)], len(blocks), length)
+        else:
+            self._send(packed_message(self._place, self._reader, lease, size), len(blocks), length)
 
     def send_packed(self, data: memoryview | LentBuffer, size: int) -> None:
         """Number and send blocks of one length, after the pending ones; see `Endpoint.put_packed`."""

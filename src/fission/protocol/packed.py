@@ -58,6 +58,11 @@ class Packed:
         return _parts(self.size, count).unpack_from(self.payload, first * self.size)
 
 
+def pack_into(memory: Any, blocks: Sequence[bytes]) -> None:
+    """Write blocks of one length, one after the other, to memory that has room for them."""
+    _parts(len(blocks[0]), len(blocks)).pack_into(memory, 0, *blocks)
+
+
 @lru_cache(maxsize=64)
 def _parts(size: int, count: int) -> struct.Struct:
     """Return what cuts memory into blocks; it takes a third of the time of slices."""

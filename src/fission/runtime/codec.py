@@ -340,7 +340,9 @@ def _bytes_encoder(pipe: BasePipe, lend: Callable[[Any], Lease | None] | None, *
         return packed
 
     threshold = OUT_OF_BAND_BYTES if views else WHOLE_BYTES  # a program is written the memory itself
-    if lend is None or size is None or size < threshold or not packs_buffers:
+    if size is not None and size < threshold:
+        return encode
+    if lend is None or size is None or not packs_buffers:
         return _lending(encode, lend)
 
     def encode_large(value: Any) -> bytes | list[Any]:

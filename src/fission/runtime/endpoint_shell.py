@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from fission.core.base import BaseJob
@@ -169,6 +170,9 @@ class EndpointShell:
         self._links = links
         self._job = job
         self.lending = None if lender is None else Lending(self, lender, viewer, handed_on or {})
+        if self.lending is not None:
+            for index, output in enumerate(self.endpoint.outputs):
+                output.lend = partial(self.lending.lend_blocks, index)
         self._malformed = surroundings.malformed
         self._sink: SinkSync | None = None
         self._woken = self._idle = False

@@ -28,6 +28,9 @@ log = logging.getLogger("fission.runtime")
 
 #: The value that a job retains for its new incarnations when its program does not give one block for one.
 VARIES = b"varies"
+#: Blocks of at least this many bytes are read into shared memory even if only a few are there: the program writes on while they are read.
+#: Arbitrary: a page.
+GATHERED_BYTES = 4096
 #: Largest number of compute blocks in one generation, so that block numbers can grow across generations.
 GENERATION = 1 << 56
 
@@ -63,6 +66,8 @@ class ExecutableOutputs:
         self._lends = threading.Lock()  # for taking shared memory: outputs have threads of their own
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
+        for machine in shell.endpoint.outputs:
+            machine.lend = None  # the threads of the outputs take shared memory themselves
         shell.rule.follow = self._releasable if waits else None
 
     # called by the program's threads
@@ -168,7 +173,9 @@ class ExecutableOutputs:
     def _memory_for(self, output: OutputShell, reader: BlockReader, size: int) -> Any:
         """Return shared memory for the blocks that come next; None if they are few, or it is not for their consumer."""
         lending, machine = self._shell.lending, output.machine
-        if lending is None or not machine.near or machine.closed or reader.shared or max(size, reader.available) < SMALLEST_BYTES:
+        if lending is None or not machine.near or machine.closed or self._shell.watched(output.pipe):
+            return None
+        if reader.shared or (size < GATHERED_BYTES and reader.available < SMALLEST_BYTES):
             return None
         count = max(1, min(COALESCE_BYTES // size, machine.allow))
         if count * size < SMALLEST_BYTES:

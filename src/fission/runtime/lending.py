@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import get_ident, main_thread
 from typing import Any, Protocol
 
 from fission.core.new_arrays import give_away
 from fission.ports import Lease, SharedReader, SharedWriter
 from fission.protocol.endpoint import Endpoint
 from fission.protocol.messages.job_to_client import JobToClient, JobWarning
+from fission.protocol.packed import pack_into
 from fission.protocol.shared_blocks import SMALLEST_BYTES
 
 
@@ -20,6 +22,10 @@ class Reporting(Protocol):
     """
 
     endpoint: Endpoint
+
+    def watched(self, pipe: int) -> bool:
+        """Whether an output has a watcher."""
+        ...
 
     def say(self, message: JobToClient, payload: bytes = b"") -> None:
         """Send a message to the client."""
@@ -47,6 +53,7 @@ class Lending:
         self.lender = lender
         self._shell, self._viewer, self._handed_on = shell, viewer, handed_on
         self._warned = False
+        self._thread = main_thread().ident
 
     def allocate(self, size: int) -> Any:
         """Return shared memory for an array that the job may return; None if there is none for it.
@@ -58,6 +65,25 @@ class Lending:
         """
         near = size >= SMALLEST_BYTES and any(output.near for output in self._shell.endpoint.outputs)
         return self.lender.allocate(size) if near else None
+
+    def lend_blocks(self, index: int, blocks: list[bytes]) -> Lease | None:
+        """Put blocks of one length into shared memory; return None if they must travel another way.
+
+        Any thread may call it, but memory is taken only in the main one, as for `lend`.
+
+        Args:
+            index: index of the output that sends them.
+            blocks: the blocks.
+        """
+        output = self._shell.endpoint.outputs[index]
+        # a watcher of an output gets a limited share of what is in shared memory
+        if get_ident() != self._thread or self._shell.watched(output.pipe):
+            return None
+        memory = self.lender.allocate(len(blocks) * len(blocks[0]))
+        if memory is None:
+            return None
+        pack_into(memory, blocks)
+        return self.lender.lend_memory(memory, (index,))
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
         """Put a large buffer into shared memory; return None if it must travel another way.
