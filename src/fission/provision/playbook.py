@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from fission.provision.places import HOSTS, PACKAGED, program
 FORKS = 20
 #: Ansible's own, and: a host that loses its power meanwhile is given up after half a minute.
 SSH_ARGS = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=10 -o ServerAliveCountMax=3"
+#: Without it, an inventory that cannot be read counts as one without hosts.
+STRICT = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
 #: Characters of ansible-playbook's own errors that are kept; arbitrary.
 ERROR_CHARACTERS = 20_000
 
@@ -63,6 +66,7 @@ class PlaybookRun:
             "ANSIBLE_SSH_ARGS": SSH_ARGS,
             "LC_ALL": "C.UTF-8",  # Ansible refuses other encodings, and its texts are compared
             **os.environ,
+            **STRICT,
             "ANSIBLE_CALLBACK_PLUGINS": str(PACKAGED / "plugins" / "callback"),
             "ANSIBLE_STDOUT_CALLBACK": "fission_events",
             "ANSIBLE_ROLES_PATH": os.pathsep.join(str(path) for path in roles if path.is_dir()),
@@ -123,10 +127,19 @@ def _none(run: PlaybookRun) -> str:
 
 def _own_failure(text: str, code: int) -> UserError | EngineError:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("[WARNING]")]
+    if fault := yaml_fault(text):
+        return UserError(f"{fault}; correct it there")
     said = next((line for line in lines if "ERROR" in line), lines[-1] if lines else f"exit code {code}")
     if code in (1, 4, 5):
         return UserError(f"Ansible refuses this: {said}; correct the file that it names, in ansible/")
     return EngineError(f"Ansible failed: {said}")
+
+
+def yaml_fault(text: str) -> str:
+    """Return where a file of the user is not YAML and why, from what Ansible writes; empty: it says nothing of the kind."""
+    why = re.search(r"YAML parsing failed: (.+)", text)
+    place = re.search(r"Origin: (\S+:\d+)", text)
+    return f"{place[1] if place else 'the inventory'} must be YAML, but is not: {why[1].strip().rstrip('.')}" if why else ""
 
 
 class _Tail:

@@ -12,6 +12,7 @@ from fission.errors import EXIT_USAGE
 #: Subcommand: (module in fission.cli.commands, name there, one line of help).
 PARTS = {
     "init": ("provision_files", "init", "Write ansible/ into a project: the list of hosts, and settings."),
+    "inventory": ("provision_files", "inventory", "Write the NODES of a network as hosts, or name those without one."),
     "servers": ("provision_hosts", "servers", "Install FISSION and its service on the hosts, and start it."),
     "start": ("provision_hosts", "start", "Start the service on the hosts."),
     "stop": ("provision_hosts", "stop", "Stop the service on the hosts."),
