@@ -58,7 +58,7 @@ def surroundings(order: dict[str, Any]) -> dict[str, Any]:
 def compiled() -> Iterator[dict[str, str]]:
     """Yield variables of the environment with which Python keeps what it has compiled, as it does for users.
 
-    Where it is told not to, each process would compile FISSION first, which costs time and memory. The files are removed at the end.
+    Where the environment forbids it, each process compiles FISSION first. The files are removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="fission-bench-") as folder:
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.errors import RemoteProtocolError
@@ -34,9 +34,9 @@ class Inbox:
             incarnation: returns the newest incarnation of a job.
         """
         self._engine, self._transport, self._incarnation = engine, transport, incarnation
-        self._queue: asyncio.Queue[EngineEvent | JobMessage] = asyncio.Queue()
+        self._queue: deque[EngineEvent | JobMessage] = deque()
+        self._filled = asyncio.Event()
         self._feeders: list[asyncio.Task[None]] = []
-        self._next: asyncio.Future[EngineEvent | JobMessage] | None = None
         self.receivers: dict[type[JobToClient], Callable[[JobMessage], None]] = {}
 
     async def __aenter__(self) -> Inbox:
@@ -46,25 +46,31 @@ class Inbox:
 
     async def __aexit__(self, *failed: object) -> None:
         """Stop listening."""
-        tasks: list[asyncio.Future[Any]] = [*self._feeders, *([self._next] if self._next is not None else [])]
-        for task in tasks:
+        for task in self._feeders:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._feeders, return_exceptions=True)
 
     async def next(self, patience_s: float | None) -> EngineEvent | JobMessage | None:
         """Return what happens next; None if nothing happens within ``patience_s`` seconds."""
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._queue.get())
-        # not wait_for: it swallows a cancellation that arrives together with an event (Python below 3.12)
-        await asyncio.wait({self._next}, timeout=patience_s)
-        if not self._next.done():
-            return None
-        event, self._next = self._next.result(), None
-        return event
+        if self._queue:
+            await asyncio.sleep(0)  # there may be many, and others need the loop too
+        else:
+            self._filled.clear()
+            timer = None if patience_s is None else asyncio.get_running_loop().call_later(patience_s, self._filled.set)
+            try:
+                await self._filled.wait()
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return self._queue.popleft() if self._queue else None
+
+    def _put(self, event: EngineEvent | JobMessage) -> None:
+        self._queue.append(event)
+        self._filled.set()
 
     async def _feed_events(self) -> None:
         async for event in self._engine.events():
-            self._queue.put_nowait(event)
+            self._put(event)
 
     async def _feed_messages(self) -> None:
         async for message in self._transport.messages():
@@ -72,7 +78,7 @@ class Inbox:
                 found = self._decode(message)
                 receive = self.receivers.get(type(found.message))
                 if receive is None:
-                    self._queue.put_nowait(found)
+                    self._put(found)
                     continue
                 if found.incarnation == self._incarnation(found.job):
                     receive(found)
