@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
 from fission.protocol.endpoint_effects import SendData
@@ -10,6 +14,7 @@ from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Rel
 from fission.protocol.output import Output
 from fission.protocol.pacing import BEHIND_BLOCKS, HELD_AT_MOST_S, HELD_BEHIND_S, HOLD_S
 from fission.protocol.window import SendWindow
+from tests.protocol.caught import assert_caught
 
 
 def window(blocks: int = 8) -> SendWindow[list[Buffer]]:
@@ -135,3 +140,94 @@ def test_with_max_queue_the_oldest_that_waits_is_dropped() -> None:
     assert sqns(out(one)) == [range(5, 6)]  # those that were dropped count as in flight until something after them is taken
     one.on_release(Release(7, 1, 0, 2, 5))
     assert sqns(out(one)) == [range(6, 7)]
+
+
+#: (what, number): a block after so many tenths of HOLD_S, a release of so many blocks, a flush, or the end of the consumer.
+STEPS = st.lists(st.tuples(st.sampled_from(["put"] * 6 + ["release", "flush", "close"]), st.integers(0, 25)), max_size=40)
+
+
+def played(one: Output, steps: list[tuple[str, int]], *, short: bool) -> list[tuple[object, ...]]:
+    """What is sent in each step, and what the job sees then; ``short``: blocks are put as `OutputShell` puts small ones."""
+    now, seen = 1.0, []
+    for count, (what, number) in enumerate(steps):
+        messages: list[Message] = []
+        if what == "put":
+            now += number * HOLD_S / 10
+            if short and one.alone(now):
+                messages = [frames.decode(one.send_alone(b"%d" % count))]
+                one.sent_alone(now)
+            else:
+                one.add(b"%d" % count, 0, now)
+        elif what == "release":
+            one.on_release(Release(7, 1, 0, min(one.window.next - 1, one.window.released + number), 0))
+        elif what == "flush":
+            one.flush()
+        elif number > 22:
+            one.on_release(Release(7, 1, 0, CLOSED, CLOSED))
+        messages += out(one, now)
+        seen.append((messages, one.allow, one.behind, one.last, one.queue, one.hold_until, one.window.used))
+    return seen
+
+
+def check_short_way(make: type[Output], steps: list[tuple[str, int]]) -> None:
+    def fresh(kind: type[Output]) -> Output:
+        made = kind(7, 1, SendWindow(BEHIND_BLOCKS * 2, 40))  # a consumer lags from 10 bytes on
+        made.open()
+        made.effects.clear()
+        return made
+
+    assert played(fresh(make), steps, short=True) == played(fresh(Output), steps, short=False)
+
+
+@given(STEPS)
+def test_a_block_that_is_sent_alone_takes_a_short_way_to_the_same_end(steps: list[tuple[str, int]]) -> None:
+    check_short_way(Output, steps)
+
+
+class Overtakes(Output):
+    """Sends a block before those that are held back."""
+
+    def alone(self, now: float) -> bool:
+        return not self.closed
+
+
+class Hurries(Output):
+    """Sends each block at once on a busy link too."""
+
+    def alone(self, now: float) -> bool:
+        return not (self.pending or self.closed or self.behind)
+
+
+class IgnoresLag(Output):
+    """Sends each block alone to a consumer that lags."""
+
+    def alone(self, now: float) -> bool:
+        return not (self.pending or self.closed) and now >= self.hold_until
+
+
+class SendsOn(Output):
+    """Numbers and keeps blocks for a consumer that needs none."""
+
+    def alone(self, now: float) -> bool:
+        return not self.pending and now >= self.hold_until and not self.behind
+
+
+class Uncounted(Output):
+    """Does not keep what it sends alone."""
+
+    def send_alone(self, payload: bytes) -> list[Buffer]:
+        message = super().send_alone(payload)
+        self.window.release(self.window.next - 1)
+        return message
+
+
+class NeverBusy(Output):
+    """Forgets that the link is busy after a block alone."""
+
+    def sent_alone(self, now: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("broken", [Overtakes, Hurries, IgnoresLag, SendsOn, Uncounted, NeverBusy], ids=lambda kind: kind.__name__)
+def test_a_broken_short_way_is_caught(broken: type[Output]) -> None:
+    assert_caught(lambda steps: check_short_way(broken, steps), STEPS)

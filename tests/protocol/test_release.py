@@ -112,7 +112,9 @@ class Job:
                 self._send(rule.due(releasable, force=True)[0])
             self.deadline = rule.next_deadline
         if rule.worth_a_look():
-            due, left = rule.due([(1, rule.finished_upto())])
+            upto = rule.finished_upto()
+            due, left = rule.due([(1, upto)])
+            rule.found(upto)
             self._send(due)
             if left:
                 self.deadline = min(self.deadline, rule.left(self.now))
@@ -259,9 +261,24 @@ class Repeats(ReleaseRule):
         self._released.update(sent)
 
 
+class Sleeps(ReleaseRule):
+    """Does not look again when its consumers have released more."""
+
+    def worth_a_look(self, *, force: bool = False) -> bool:
+        self.found(1 << 40 if self._found_upto >= 0 else -1)
+        return super().worth_a_look(force=force)
+
+
+class Skips(ReleaseRule):
+    """Counts what the job has done as found, whatever its consumers have released."""
+
+    def found(self, upto: int) -> None:
+        super().found(self.done)
+
+
 @pytest.mark.parametrize(
     "broken",
-    [Undone, Unreleased, OneConsumer, Unsynced, NoSnapshot, ForgetsOlder, OlderAtOnce, Timeless, Repeats],
+    [Undone, Unreleased, OneConsumer, Unsynced, NoSnapshot, ForgetsOlder, OlderAtOnce, Timeless, Repeats, Sleeps, Skips],
     ids=lambda kind: kind.__name__,
 )
 def test_a_broken_rule_is_caught(broken: type[ReleaseRule]) -> None:
@@ -296,6 +313,25 @@ def test_a_small_rest_is_not_released_until_it_has_grown() -> None:
     assert not one.worth_a_look()
     assert one.worth_a_look(force=True)
     one.done = WINDOW // RELEASE_SHARE
+    assert one.worth_a_look()
+
+
+def test_nothing_new_is_looked_for_until_a_consumer_releases_more() -> None:
+    one, output = rule(), FakeOutput()
+    one.outputs = [output]
+    one.done, output.released = 3, 2
+    assert one.worth_a_look()
+    one.found(one.finished_upto())
+    one.done = 5
+    assert not one.worth_a_look()
+    assert one.worth_a_look(force=True)
+    output.released = 3
+    assert one.worth_a_look()
+    one.found(3)
+    one.forget(1)
+    assert one.worth_a_look(), "a release that must be sent again is found without a new one"
+    one.found(3)
+    one.switch(1, keeps=False)
     assert one.worth_a_look()
 
 

@@ -29,6 +29,8 @@ from fission.protocol.window import Arrival, Receiver
 
 #: Maximum number of compute blocks in a batch. Arbitrary; bounds the memory that the dummies for a huge gap take.
 MAX_BATCH = 1024
+#: Makes a `Batch` without a Python-level call, because it runs for each message.
+_make_batch = tuple.__new__
 
 
 class Aligner:
@@ -377,4 +379,4 @@ class Aligner:
         one.stage.segments.popleft()
         one.previous = payloads[-1]
         self.next = following
-        return Batch(self.generation, range(first, following), [payloads], None)
+        return _make_batch(Batch, (self.generation, range(first, following), [payloads], None))

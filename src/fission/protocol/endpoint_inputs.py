@@ -106,6 +106,7 @@ class Inputs:
         if not isinstance(message, (Open, End)):
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
         target = self._target(message.pipe)
+        self.rule.found(-1)
         if isinstance(message, Open):
             return self._on_open(target, message)
         target.end(message)
@@ -251,6 +252,7 @@ class Inputs:
         if self._closed:
             return False
         due, left = self.rule.due(self._releasable(done, generation), force=force)
+        self.rule.found(done if self.aligner is not None and self.aligner.flowing and not self.optional else -1)
         for pipe, upto in due:
             final = pipe in self.optional and self.optional[pipe].receiver.final
             self._send(pipe, upto, taken_with(upto, final=final))

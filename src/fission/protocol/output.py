@@ -20,6 +20,7 @@ from fission.protocol.large_blocks import LentBuffer, big_message, is_leased, pa
 from fission.protocol.pacing import (
     BEHIND_BLOCKS,
     BEHIND_SHARE,
+    COALESCE_BLOCKS,
     COALESCE_BYTES,
     COALESCE_FAR_BYTES,
     COALESCE_SHARE,
@@ -123,6 +124,27 @@ class Output(ReplayBuffer):
         self.joins = True
         self.pending.append(value)
         return self.look(now)
+
+    def alone(self, now: float) -> bool:
+        """Whether a small block that is put now is sent alone and at once: see `send_alone`.
+
+        It is if nothing is held back, the link is not busy and the consumer keeps up.
+        """
+        return not self.pending and now >= self.hold_until and not self.behind and not self.closed
+
+    def send_alone(self, payload: bytes) -> list[Buffer]:
+        """Number a small block and return its message, for the caller to send before anything else.
+
+        `add` would do the same, but slower: this runs for each block where blocks come slowly.
+        """
+        place = self.pipe, self._incarnation, self.generation, self.window.next
+        message: list[Buffer] = [frames.encode_data(*place, [payload], None)]
+        self._retain(message, 1, len(payload))
+        return message
+
+    def sent_alone(self, now: float) -> None:
+        """Register that the message was sent."""
+        self.hold_until = now + HOLD_S
 
     def encode_values(self) -> None:
         """Encode the pending values one by one, so that other blocks may follow."""
@@ -238,10 +260,13 @@ class Output(ReplayBuffer):
     def _send(self, message: list[Buffer], count: int, size: int) -> None:
         self.effects.append(SendData(self.pipe, message))
         self.busy = True
+        self._retain(message, count, size)
+
+    def _retain(self, message: list[Buffer], count: int, size: int) -> None:
         window = self.window
         window.add(count, size, message)
-        self._find_allowed()
-        self._judge()
+        self.allow = min(COALESCE_BLOCKS, window.room)  # as `_find_allowed` and `_judge` do: this runs for each message
+        self.behind = window.next - 1 - window.released >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
 
     def _judge(self) -> None:
         """Find whether the consumer lags."""

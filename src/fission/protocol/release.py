@@ -135,6 +135,7 @@ class ReleaseRule:
         self._released: dict[int, int] = {}  # sqn that was sent, by pipe
         self._bytes = 0  # received since the last release
         self._looked_at = 0
+        self._found_upto = -1  # compute block up to which everything was found that may be released; -1: unknown
         self._timed = False  # `tick` will check the rest
         self._release_at = NEVER
 
@@ -181,6 +182,7 @@ class ReleaseRule:
         if keeps and generation != self.generation:
             self.older += range(self.generation, generation)  # skipped generations had blocks too, which no job can use
         self.done = self._looked_at = 0  # first: another thread must not combine the new generation with the old number
+        self._found_upto = -1
         self.generation = generation
         self._released.clear()
 
@@ -192,9 +194,29 @@ class ReleaseRule:
 
     def worth_a_look(self, *, force: bool = False) -> bool:
         """Whether `due` may find something that `tick` will not find by itself."""
-        return (
-            force or not self._timed or bool(self.older) or self.done - self._looked_at >= self._look_step or self._bytes >= self._byte_step
-        )
+        if force or self.older or self._bytes >= self._byte_step:
+            return True
+        if self._timed:
+            return self.done - self._looked_at >= self._look_step
+        if not self.outputs or self.snapshots is not None or self.device is not None or self.follow is not None:
+            return True
+        # `done` is read after its consumers' releases by who takes these, and these are read here after it was set: one of both looks
+        for output in self.outputs:  # noqa: SIM110 - a generator would cost more than all else here
+            if output.released <= self._found_upto:
+                return False
+        return True
+
+    def found(self, upto: int) -> None:
+        """Record that everything was found that may be released.
+
+        From now on, a consumer must release more before there is anything else, unless the job
+        takes snapshots, writes to a device or is a program.
+
+        Args:
+            upto: compute block up to which inputs may be released; -1 if blocks without a compute
+                block may follow.
+        """
+        self._found_upto = upto
 
     @property
     def device_hurries(self) -> bool:
@@ -241,6 +263,7 @@ class ReleaseRule:
     def forget(self, pipe: int) -> None:
         """Send the release of a pipe again: the producer may not have received it."""
         self._released.pop(pipe, None)
+        self._found_upto = -1
 
     # time
 

@@ -26,12 +26,13 @@ class ConnectorLoop(ComputeLoop):
         aligner = inputs.aligner
         assert aligner is not None  # it has a non-ASYNC input
         checkpointer, job = self._checkpointer, self._job
+        take = shell.take if inputs.eager else inputs.take  # which takes no lock
         exhausted = False
         while not self._over and not job.finished:
             if checkpointer is not None and checkpointer.settling:
                 yield True
                 continue
-            batch = shell.take()
+            batch = take()
             if batch is not None:
                 self._compute(batch)
                 if self._steps is not None:

@@ -104,8 +104,9 @@ class EndpointShell:
 
     One lock protects the endpoint. These calls may run while another thread holds it: `accept` and
     `take` of the endpoint in the job's thread, which own the blocks that have arrived;
-    `OutputShell.put` of a small block that joins others; the checks of `flush`, `release` and
-    `OutputShell.seek` whether there is anything to do; and `abandon`, which a signal handler calls.
+    `OutputShell.put` of a small block that joins others, and its question whether one is sent
+    alone; the checks of `flush`, `release` and `OutputShell.seek` whether there is anything to do;
+    and `abandon`, which a signal handler calls.
 
     Attributes:
         endpoint: the endpoint. Any thread may read its attributes.
@@ -176,6 +177,7 @@ class EndpointShell:
         self._malformed = surroundings.malformed
         self._sink: SinkSync | None = None
         self._woken = self._idle = False
+        self._looked = False  # whether `release` was called since the last message
         self._watchers: dict[int, tuple[Callable[[Any], None], ...]] = {}  # by output pipe
         self._when_retained: dict[int, Callable[[], None]] = {}  # by output pipe
         self._after_unlock: list[Callable[[], None]] = []
@@ -239,8 +241,11 @@ class EndpointShell:
         # if the job waited for the last message, it will wait for this one too: skipping the poll frees the CPU for the transport sooner
         message = None if self._idle else self._links.receive(wait=False)
         if message is None:
-            self.flush()
-            self.release()  # also blocks that belong to no compute block: blocks without partners, and duplicates
+            for output in self.outputs:  # as `flush`
+                if output.machine.pending:
+                    output.flush()
+            if not self._looked:
+                self.release()  # also blocks that belong to no compute block: blocks without partners, and duplicates
             # the poll above may have consumed the wake-up, which comes only once
             if not self._woken:
                 endpoint = self.endpoint
@@ -251,7 +256,7 @@ class EndpointShell:
                 endpoint.starved_s += waited
                 endpoint.starved_since = 0.0
             if message is None:
-                self._woken = False
+                self._woken = self._looked = False
                 return False
         self.feed(message)
         return True
@@ -281,6 +286,7 @@ class EndpointShell:
             MemoryGone: blocks that this job needs can no longer be read.
         """
         endpoint = self.endpoint
+        self._looked = False
         try:
             message = frames.decode(message_frames)
             if type(message) is Data and endpoint.accept(message):
@@ -305,6 +311,7 @@ class EndpointShell:
         Args:
             force: whether to release at once, even if few blocks have accumulated.
         """
+        self._looked = True
         if self._sink is not None:
             due = self._sink.due(self.clock(), hurry=self.rule.device_hurries)
             if due < NEVER:
@@ -489,6 +496,13 @@ class EndpointShell:
             effects.clear()
             if sends:
                 self.endpoint.performed(self.clock())
+
+    def send(self, pipe: int, message: list[frames.Buffer]) -> None:
+        """Send a message of an output that is not among the effects; there are none now."""
+        self._links.send(pipe, message)
+        if self._watchers:
+            for watcher in self._watchers.get(pipe, ()):
+                watcher(message)
 
     def _call_back(self) -> None:
         while self._after_unlock:

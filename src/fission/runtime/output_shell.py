@@ -36,6 +36,10 @@ class OutputOwner(Protocol):
         """Perform the endpoint's effects, with the lock held."""
         ...
 
+    def send(self, pipe: int, message: list[Any]) -> None:
+        """Send a message of an output that is not among the effects, with the lock held."""
+        ...
+
     def drain_inputs(self) -> None:
         """Take every message that has arrived."""
         ...
@@ -77,6 +81,9 @@ class OutputShell:
                 putting the other outputs of this compute block.
         """
         machine = self.machine
+        if type(payload) is bytes and not head and not machine.pending and len(payload) < COALESCE_BYTES and machine.alone(self._clock()):
+            self._send_alone(payload, wait)
+            return
         if type(payload) is bytes and not head and machine.heads is None and not machine.joins:
             # A block joins the blocks held back without taking the lock, which would be most of the cost of a small block. The list
             # grows only here, at its end, and shrinks only with the lock held, from its start; each is one step of the interpreter.
@@ -105,6 +112,9 @@ class OutputShell:
             wait: as in `put`.
         """
         machine = self.machine
+        if not machine.pending and machine.alone(self._clock()):
+            self._send_alone(encode_value(value), wait)
+            return
         if machine.joins:  # without the lock, as in `put`; values are so small that their bytes need no count
             pending = machine.pending
             pending.append(value)
@@ -185,6 +195,14 @@ class OutputShell:
     def closed(self) -> bool:
         """Whether the consumer needs nothing further."""
         return self.machine.closed
+
+    def _send_alone(self, payload: bytes, wait: bool) -> None:
+        machine, owner = self.machine, self._owner
+        with self._lock:
+            owner.send(self.pipe, machine.send_alone(payload))
+            machine.sent_alone(self._clock())
+            if not machine.allow and wait:
+                self._wait_for_room()
 
     # with the lock held
 
