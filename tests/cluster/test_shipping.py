@@ -190,7 +190,10 @@ def test_other_versions_are_refused(cluster: MakeSite, tmp_path: Path) -> None:
     site[1].start()
     site[2].start(env={"PYTHONPATH": f"{faked}{os.pathsep}{SOURCE}"})
     client = site.run(CHAIN.format(limit=0))
-    text = f"node n2 cannot be used: the versions differ: fission is 0.0.7 there and {package.__version__} here; install the same on both"
+    text = (
+        f"node n2 cannot be used: the versions differ: fission is {package.__version__} on the client and 0.0.7 on the node; install the "
+        "client's on it: fission provision renew --limit n2"
+    )
     client.wait_for(text, stream="stderr")
     site.rows(30)
     site.finish(client, chain_rows)

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,10 @@ def test_an_additional_package(boards: Boards) -> None:
     done = command(boards, "fission provision servers --limit board1 --verbose")
     assert "board1: changed: Restart the service" in done.stdout
     assert len(boards[0].sh("ls /opt/fission/venvs").split()) == 1
-    assert boards[0].sh("cat /opt/fission/venvs/*/requirements.txt").splitlines()[1:] == ["pyzmq"]  # FISSION needs no dispy
+    assert boards[0].sh("cat /opt/fission/venvs/*/requirements.txt").splitlines()[1:] == [
+        f"distributed=={metadata.version('distributed')}",  # that of the client, which refuses others
+        "pyzmq",  # FISSION needs no dispy
+    ]
     settings.write_text(text)
 
 

@@ -69,7 +69,9 @@ def answer_to(service: NodeService, envelope: object, blob: bytes = b"") -> Answ
 def test_a_client_of_another_version_is_refused_for_its_version(service: NodeService, envelope: dict[str, object]) -> None:
     """Also by members that are not in the message, which are all that an older client reads."""
     found = asyncio.run(service.handle(envelope, b""))
-    assert found["error"] == "the versions differ: fission is 2 there and 1 here; install the same on both"
+    assert found["error"] == (
+        "the versions differ: fission is 1 on the client and 2 on the node; install the client's on it: fission provision renew --limit n1"
+    )
     assert found["name"] == "n1"
     assert unwrap_answer(found) == OrderRefused(error=found["error"], name="n1")
 

@@ -101,5 +101,8 @@ def test_who_it_is(store: ArchiveStore, there: bool) -> None:
         assert inspect(lease) == OrderRefused(error="it serves the network hall of another client", name="n1", ip="10.0.0.1")
         assert (lease.run, lease.network) == ("run", "hall"), "a visit changes nothing"
     else:
-        error = "the versions differ: fission is 1 there and 2 here; install the same on both"
+        error = (
+            "the versions differ: fission is 2 on the client and 1 on the node; install the client's on it: "
+            "fission provision renew --limit n1"
+        )
         assert found == OrderRefused(error=error, name="n1", ip="10.0.0.1")

@@ -221,7 +221,7 @@ class NodeService:
             order = unwrap_order(envelope)
         except RemoteProtocolError as why:
             there = versions_of(envelope)
-            error = difference(self._options.versions, there) if there else ""
+            error = difference(there, self._options.versions, self._options.name) if there else ""
             return self._refused(error or str(why))
         try:
             return await self._handlers[type(order)](order, blob)
@@ -235,7 +235,7 @@ class NodeService:
         return OrderRefused(error=error, name=self._options.name, ip=self._own_ip)
 
     async def _claim(self, order: ClaimNode, blob: bytes) -> Answer:
-        if error := difference(self._options.versions, order.versions):
+        if error := difference(order.versions, self._options.versions, self._options.name):
             return self._refused(error)
         archives = ArchiveStore(folder_of(self._options.root, order.root))
         await asyncio.to_thread(archives.prepare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Mapping
 from importlib import metadata
 
@@ -18,9 +19,19 @@ def versions() -> dict[str, str]:
     }
 
 
-def difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """Return how a node's versions differ from its client's, with advice; empty: they agree."""
-    texts = [
-        f"{what} is {there.get(what, 'missing')} there and {version} here" for what, version in here.items() if there.get(what) != version
-    ]
-    return f"the versions differ: {', '.join(texts)}; install the same on both" if texts else ""
+def difference(there: Mapping[str, str], here: Mapping[str, str], node: str) -> str:
+    """Return how a client's versions differ from its node's, with the command that mends it; empty: they agree.
+
+    Args:
+        there: versions of the client.
+        here: versions of the node.
+        node: name of the node.
+    """
+    wrong = [what for what, version in here.items() if there.get(what) != version]
+    if not wrong:
+        return ""
+    texts = [f"{what} is {there.get(what, 'missing')} on the client and {here[what]} on the node" for what in wrong]
+    first = f"give it Python {there['Python']} (fission_python in setting.yml), then " if "Python" in wrong and "Python" in there else ""
+    return (
+        f"the versions differ: {', '.join(texts)}; {first}install the client's on it: fission provision renew --limit {shlex.quote(node)}"
+    )

@@ -37,7 +37,7 @@ class Visits:
     async def inspect(self, order: InspectNode, blob: bytes) -> Answer:
         """Report name and load; averages are those since the order with ``first``."""
         options, now = self._options, time.monotonic()
-        if error := difference(options.versions, order.versions) or self._lease.taken(now):
+        if error := difference(order.versions, options.versions, options.name) or self._lease.taken(now):
             return OrderRefused(error=error, name=options.name, ip=self._own_ip())
         if order.first or self._means is None:
             self._means = Means(folder_of(options.root, order.root))

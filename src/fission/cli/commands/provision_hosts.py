@@ -71,6 +71,7 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
     from fission.provision.places import find_folder
     from fission.provision.wheel import obtain_wheel
     from fission.provision.wheelhouse import pack_wheelhouse
+    from fission.service.versions import versions
 
     interrupts.loaded()
     find_folder(Path.cwd())  # before the wheel is built, which takes some seconds
@@ -86,6 +87,7 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
             "fission_wheel": str(made.path),
             "fission_wheel_digest": made.digest,
             "fission_wheelhouse": str(pack_wheelhouse(wheelhouse, Path(folder))) if wheelhouse is not None else "",
+            "fission_dask": versions()["Dask"],
             "fission_keys_from": "" if keys is None else str(keys),
             "fission_renew": command == "renew",
         }
