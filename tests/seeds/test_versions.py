@@ -1,4 +1,4 @@
-"""A node whose versions are not those of the client is told which command mends it."""
+"""A node whose versions are not those of the client names the command that makes them the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RENEW = "install the client's on it: fission provision renew --limit pi"
         ({"Python": "3.11", "fission": "1.0"}, f"the versions differ: Dask is missing on the client and 2026.1.0 on the node; {RENEW}"),
     ],
 )
-def test_what_differs_and_what_mends_it(client: dict[str, Any], text: str) -> None:
+def test_what_differs_and_what_to_do(client: dict[str, Any], text: str) -> None:
     assert difference(client, HERE, "pi") == text
 
 

@@ -20,7 +20,7 @@ def versions() -> dict[str, str]:
 
 
 def difference(there: Mapping[str, str], here: Mapping[str, str], node: str) -> str:
-    """Return how a client's versions differ from its node's, with the command that mends it; empty: they agree.
+    """Return how a client's versions differ from its node's, with the command that fixes it; empty: they agree.
 
     Args:
         there: versions of the client.
