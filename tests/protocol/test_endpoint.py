@@ -552,6 +552,49 @@ def test_a_source_that_ends_in_the_old_generation_is_caught(*, late: bool) -> No
         test_a_source_without_further_blocks_enters_a_new_generation(late=late)
 
 
+def sent_and_then(*, late: bool) -> tuple[list[Message], list[Message], list[Any], list[Message]]:
+    """As `ended_and_reset`, with CHECKPOINT; return what is sent until all is released, then said to the client, then sent."""
+    source = producer(checkpoint=CheckpointSpec("Count 1", 1, 50))
+    checkpoints = source.endpoint.checkpoints
+    assert checkpoints is not None
+    checkpoints.begin(checkpoints.restoration(0, 1), b"", 0.0)
+    source.put(b"a", b"b")
+    before = source.sent()
+    if late:
+        source.endpoint.end()
+        before += source.sent()
+    source.command(ResetGeneration(generation=1))
+    if not late:
+        source.endpoint.end()
+    new = source.sent()
+    source.release(2)
+    said = source.said()
+    source.command(AcknowledgeEnd())
+    return before, new, said, source.sent()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_source_with_snapshots_ends_in_a_new_generation_when_no_incarnation_can_follow(*, late: bool) -> None:
+    """A new incarnation would send blocks there, whose partners its consumers would have released."""
+    _, new, said, after = sent_and_then(late=late)
+    assert not [message for message in new if isinstance(message, End)]
+    assert Open(PIPE, 1, 1, 0) in new  # it is there, so nothing waits for it in the old one
+    assert [message.ends for message in said if isinstance(message, WorkDone)] == [{PIPE: (1, 0)}]
+    ends = [message for message in after if isinstance(message, End)]
+    assert {(end.generation, end.last) for end in ends} == {(1, 0)}
+    assert ends[-1].final
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_end_that_a_new_incarnation_would_take_back_is_caught(*, late: bool) -> None:
+    def enters(self: Endpoint) -> None:
+        if self.reset_to > self.rule.generation:
+            self._switch(self.reset_to)
+
+    with mock.patch.object(Endpoint, "_enter_ended", enters), pytest.raises(AssertionError):
+        test_a_source_with_snapshots_ends_in_a_new_generation_when_no_incarnation_can_follow(late=late)
+
+
 @pytest.mark.parametrize(
     ("size", "count", "state", "expected"),
     [(10, 4, 500, 50), (5, 4, 0, 50), (100, 4, 500, 5), (100, 1, 500, 5), (100, 1, 0, 2), (1000, 1, 500, 1), (1000, 1, 0, 1)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fission.protocol import release
 from tests.stateful.cluster_sim import main, outcome
 from tests.stateful.sim_broken import BROKEN
 
@@ -27,6 +28,13 @@ def test_blocks_without_partners_do_not_ask_for_a_snapshot() -> None:
     That generation has no compute block of the job that joins them.
     """
     assert not (wrong := outcome(185)), wrong
+
+
+@pytest.mark.parametrize("after_s", [0.005, 0.015, 0.03, 0.04, 0.1])
+def test_a_source_with_snapshots_that_dies_after_its_end_in_a_new_generation(monkeypatch: pytest.MonkeyPatch, after_s: float) -> None:
+    """Its new incarnation sends blocks in that generation; nothing may have ended there before."""
+    monkeypatch.setattr(release, "RELEASE_AFTER_S", after_s)
+    assert not (wrong := outcome(290)), wrong
 
 
 def test_without_faults_everything_ends() -> None:

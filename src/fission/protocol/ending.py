@@ -7,6 +7,10 @@ needed: the client is sent a `WorkDone`, which it records before the inputs are 
 the job counts as ended even if its process dies. The inputs are closed before the ends of the
 outputs have arrived, because these ends may wait for jobs that the producers of this job also feed.
 
+A source that enters a new generation after its last block has none there. If it has CHECKPOINT, a
+new incarnation would send blocks there again, from its snapshot, so its consumers are notified
+only when none can follow: these ends are *late*, they are sent between REPORTED and CLOSING.
+
 A job that is stopped has not ended: `JobEnd.abandon` leads from every stage to OVER, and the client
 is sent nothing.
 """
@@ -36,7 +40,8 @@ class JobEnd:
 
     Attributes:
         stage: what the job waits for.
-        sends_ends: whether the ends of the outputs were sent; set by `begin`.
+        sends_ends: whether the ends of the outputs were sent, or will be; set by `begin`.
+        late: whether they are sent only when the client has recorded the `WorkDone`.
     """
 
     def __init__(self, outputs: Sequence[Output], inputs: Inputs, report: Callable[[], None] | None) -> None:
@@ -48,7 +53,7 @@ class JobEnd:
             report: sends the client a `WorkDone`; None without a client.
         """
         self.stage = EndStage.OPEN
-        self.sends_ends = False
+        self.sends_ends = self.late = False
         self._outputs, self._inputs, self._report = outputs, inputs, report
         self._acknowledged = report is None
         # (condition to leave a stage, action, next stage)
@@ -73,7 +78,7 @@ class JobEnd:
         # in a cycle of jobs, the job that must release our outputs may itself wait for us to take the blocks that it sends
         self._inputs.close_optional()
         for output in self._outputs:
-            if sends_ends:
+            if sends_ends and not self.late:
                 output.end()
             output.flush()
         self.stage = EndStage.RELEASING
@@ -113,5 +118,7 @@ class JobEnd:
 
     def _finalize(self) -> None:
         for output in self._outputs:
+            if self.sends_ends and self.late:
+                output.end()
             output.finalize()
         self._inputs.close()

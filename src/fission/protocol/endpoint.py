@@ -199,12 +199,13 @@ class Endpoint:
         self.reset_to = max(self.reset_to, generation)
         if self.ending.stage is EndStage.RELEASING:
             self._enter_ended()
-            if self.ending.sends_ends:
+            if self.ending.sends_ends and not self.ending.late:
                 self.end_outputs()
 
     def _enter_ended(self) -> None:
         if self.spec.is_source and self.reset_to > self.rule.generation:
             self._switch(self.reset_to)
+            self.ending.late = self.checkpoints is not None
 
     def take(self) -> Batch | None:
         """Return the complete compute blocks, for the job to process; None if there are none.
