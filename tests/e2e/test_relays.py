@@ -190,6 +190,8 @@ def packed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "")
     async def script(stage: Stage) -> None:
         for kill, moment in zip(kills, moments, strict=True):
             await killed_at(kill, moment)(stage)
+        if bug:  # it may also stop the network
+            await stage.until(lambda: stage.row_count() >= LIMIT, "all rows", 10.0)
 
     stage = staged(fission, CHAIN.format(job="Script", into=pipe, out=pipe), jobs=bug)
     ran = stage.run(script)

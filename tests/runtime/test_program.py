@@ -7,10 +7,16 @@ import random
 import select
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fission.core.base import collecting
+from fission.core.executable_job import ExecutableJob
+from fission.core.pipes import BytesPipe
 from fission.runtime.block_reader import LARGE_BYTES, BlockReader
+from fission.runtime.program import Program
 from fission.runtime.program_input import Blocks, Ends, Intake
 from tests.waiting import eventually
 
@@ -234,3 +240,41 @@ def test_blocks_are_read_into_memory_and_elsewhere_in_turns(pipe: Pipe, size: in
     writer.join()
     assert found + reader.read(size) == stream
     assert reader.ended
+
+
+class Fails(ExecutableJob):
+    EXECUTABLE = "./program"
+
+
+class Nothing:
+    """An owner that only learns of the end."""
+
+    def read_output(self, index: int, reader: Any) -> None: ...
+
+    def has_read(self) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+@pytest.mark.parametrize("removed", [True, False], ids=["removed", "still there"])
+def test_a_program_that_ends_before_its_pipe_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, removed: bool) -> None:
+    """Its thread ends with it, and no traceback is shown."""
+    failures: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    (tmp_path / "program").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "program").chmod(0o755)
+    with collecting():
+        job = Fails(inputs=[BytesPipe(1, 8)])
+    program = Program(job, str(tmp_path), Nothing())
+    opens, may_open = program._ours[0], threading.Event()
+    program._ours[0] = lambda: opens() if may_open.wait(20) else -1
+    program.start()
+    assert program.over.wait(20)
+    if removed:
+        program.remove_pipes()
+    may_open.set()
+    program.join_outputs()
+    eventually(lambda: program.intakes[0].closed, 20, "the end of the thread")
+    program.remove_pipes()
+    assert not failures
+    assert program.exit_code == 3

@@ -182,7 +182,14 @@ class Program:
 
     def _write_input(self, index: int) -> None:
         intake = self.intakes[index]
-        intake.open(self._open(index))
+        try:
+            descriptor = self._open(index)
+        except FileNotFoundError:
+            if not self.over.is_set():
+                raise
+            intake.close()  # the program ended before this thread came to its pipe, and the pipe is removed
+            return
+        intake.open(descriptor)
         try:
             while (item := intake.take()) is not None:
                 intake.write(item)
