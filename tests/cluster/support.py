@@ -247,9 +247,9 @@ class Site:
         """Return the node of the newest incarnation of a job; wait for the first one."""
         return self.until(lambda: self.incarnations().get(job), f"a launch of job {job}")[1]
 
-    def until(self, predicate: Callable[[], T], what: str, deadline_s: float = WAIT_S) -> T:
-        """Wait until the predicate is true; the error shows the logs."""
-        return eventually(predicate, deadline_s, lambda: f"{what}\n{self.logs()}")
+    def until(self, predicate: Callable[[], T], what: str | Callable[[], str], deadline_s: float = WAIT_S) -> T:
+        """Wait until the predicate is true; the error shows the logs. If *what* is a function, only then it is called."""
+        return eventually(predicate, deadline_s, lambda: f"{what() if callable(what) else what}\n{self.logs()}")
 
     def happened(self, what: str, count: int = 1, deadline_s: float = WAIT_S, **members: Any) -> list[dict[str, Any]]:
         """Wait for this many entries of the event log."""
@@ -272,7 +272,7 @@ class Site:
 
     def rows(self, count: int, sink: int = 5, deadline_s: float = WAIT_S) -> None:
         """Wait until the sink's file has this many rows."""
-        self.until(lambda: self.row_count(sink) >= count, f"{count} rows, there are {self.row_count(sink)}", deadline_s)
+        self.until(lambda: self.row_count(sink) >= count, lambda: f"{count} rows, there are {self.row_count(sink)}", deadline_s)
 
     def more_rows(self, count: int, sink: int = 5) -> None:
         """Wait for this many more rows."""

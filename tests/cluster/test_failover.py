@@ -161,7 +161,7 @@ def test_a_line_that_loses_a_tenth(cluster: MakeSite) -> None:
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
     site[1].host.lose(10)
-    site.more_rows(10 * STEADY)
+    site.more_rows(4 * STEADY)  # with such losses, TCP may need half a minute for ten times as many as STEADY
     site.finish(client, chain_rows)
 
 
