@@ -117,7 +117,7 @@ def pattern(length: int) -> bytes:
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Compare long bytes where pytest does not see it: explaining how they differ takes it minutes."""
+    """Compare long values where pytest does not see it: with CI=true, explaining how they differ takes it minutes."""
     return bool(one == other)
 
 
