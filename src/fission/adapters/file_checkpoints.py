@@ -1,6 +1,6 @@
 """Snapshots and retained values as files, complete or absent.
 
-A snapshot is written over one that is no longer needed, and the file then gets its new name
+A snapshot is written over an obsolete one, and the file then gets its new name
 (`fission.durable.snapshot_files` says why). After a power cut, names may therefore be old, and a
 file may hold a mixture of two snapshots. The content tells which snapshot a whole file holds; these
 rules tell a snapshot that was never confirmed from one that is damaged:

@@ -3,7 +3,7 @@ again.
 
 A new file costs a commit of the file system's journal, for its blocks, its size and its name; an
 overwrite of blocks that it has costs one flush of the device. So `overwrite` writes a snapshot over
-one that is no longer needed, and only afterwards the file gets its new name, which may reach the
+an obsolete one, and only afterwards the file gets its new name, which may reach the
 device at any time. Hence the content counts, not the name:
 
     header      magic, version, size of the file, `Label`, length of the state; its checksum

@@ -111,7 +111,7 @@ class Spare:
         process = self.process
         try:
             socket.send_fds(self._channel, [message], descriptors)
-        except OSError:  # it was killed, or there is no memory
+        except OSError:  # it was killed, or memory is short
             process = 0
         self.dismiss()
         return process

@@ -49,7 +49,7 @@ class Output(ReplayBuffer):
             Only the thread that puts blocks changes it, with the lock held. Never with heads.
         packs: whether its blocks have one length and may be packed (`fission.protocol.packed`).
         lend: puts blocks of one length, one after the other, into shared memory, or returns None;
-            None if there is no shared memory.
+            None without shared memory.
         size: size of the pending blocks, in bytes; 0 if they are values, which are small.
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.

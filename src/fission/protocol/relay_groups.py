@@ -28,7 +28,7 @@ class Groups:
         return self._count
 
     def __getitem__(self, index: int) -> int:
-        """Return the first compute block of a group. Raises IndexError: there is no such group."""
+        """Return the first compute block of a group. Raises IndexError: the group does not exist."""
         return self.run_from(index)[0]
 
     def append(self, number: int) -> None:
@@ -47,7 +47,7 @@ class Groups:
         """Return the first compute block of a group, and how many groups follow each other from it on.
 
         Raises:
-            IndexError: there is no such group.
+            IndexError: the group does not exist.
         """
         for first, count in self._runs:
             if index < count:
