@@ -18,6 +18,10 @@ With pytest-xdist each worker is such a run, with its own temp directory, childr
 
 **Skips.** With CI=true a skip of a test or a whole file is a failure that names what was missing.
 The same holds for an xfail that does not run.
+
+**Long values.** With CI=true pytest explains a failed ``assert one == other`` in full, by difflib,
+which takes minutes for long values: a time limit then ends the worker. Of these the first
+difference is shown instead.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import re
+import reprlib
 import shutil
 import signal
 import sys
@@ -39,9 +44,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from _pytest.assertion import util as assertion
 
 from fission.adapters.shared_memory import segments
 
+LONG = 2000  # arbitrary: items and characters; difflib needs 0.1 s for them
 GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
 OURS = "fission"  # prefix of our files, sockets and shared memory
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
@@ -87,6 +94,49 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
     report = yield
     _fail_instead(report)
     return report
+
+
+# -- long values ------------------------------------------------------------------------------------------------------
+
+
+def _size(value: object) -> int:
+    """Return how many items and characters a value of the built-in kinds has, at every depth."""
+    if isinstance(value, (str, bytes, bytearray, memoryview)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(_size(key) + _size(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return sum(map(_size, value))
+    return 1
+
+
+def _first_difference(left: object, right: object) -> list[str]:
+    """Return the lines that say where two long values begin to differ."""
+    lines = [f"{reprlib.repr(left)} == {reprlib.repr(right)}"]
+    for kind in ((str,), (bytes, bytearray), (list, tuple)):
+        if isinstance(left, kind) and isinstance(right, kind):
+            pairs = enumerate(zip(left, right, strict=False))
+            first = next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))
+            there, wanted = (reprlib.repr(value[first : first + 6]) for value in (left, right))
+            lines += [f"they have {len(left)} and {len(right)} items and differ from index {first} on:", f"{there} != {wanted}"]
+    return lines
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Explain long values by their first difference; pytest explains all others.
+
+    A `pytest_assertrepr_compare` of ours would be asked as well, not instead.
+    """
+    explained = assertion._reprcompare
+
+    def explain(op: str, left: object, right: object) -> str | None:
+        if op != "==" or explained is None or max(_size(left), _size(right)) < LONG:
+            return explained and explained(op, left, right)
+        return "\n~".join(line.replace("\n", "\\n").replace("%", "%%") for line in _first_difference(left, right))
+
+    assertion._reprcompare = explain  # pytest puts its own back
+    return (yield)
 
 
 # -- leaks ------------------------------------------------------------------------------------------------------------

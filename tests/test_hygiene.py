@@ -152,3 +152,39 @@ def test_processes_of_a_fixtures_tree_are_not_the_tests(tmp_path: Path) -> None:
     code, output = run_pytest(tmp_path, TREE.replace("TREE:", "False:"))
     assert code == 1
     assert "left behind" in output
+
+
+LONG_VALUES = """
+import random
+
+import pytest
+
+DRAWN = random.Random(1)
+NUMBERS = [DRAWN.randrange(1000) for _ in range(30_000)]
+BLOCKS = [DRAWN.randbytes(20_000) for _ in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (NUMBERS, NUMBERS[:20_000] + NUMBERS[10_000:]),
+        (BLOCKS, BLOCKS[::-1]),
+        (BLOCKS[0], BLOCKS[1]),
+        (str(NUMBERS), str(NUMBERS[::-1])),
+        ({"a": NUMBERS}, {"a": NUMBERS[::-1]}),
+        (set(NUMBERS), set(NUMBERS[:500])),
+        (tuple(NUMBERS), tuple(NUMBERS[:500])),
+    ],
+)
+@pytest.mark.timeout(3)
+def test_differs(one, other):
+    assert one == other
+"""
+
+
+def test_a_difference_of_long_values_is_explained_at_once_in_ci(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, LONG_VALUES, CI="true")
+    assert code == 1, output
+    assert "7 failed" in output, output
+    assert "they have 30000 and 40000 items and differ from index 20000 on:" in output
+    assert "Timeout" not in output

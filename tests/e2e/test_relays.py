@@ -15,7 +15,6 @@ from fission.protocol.relay import Relay
 from fission.runtime.program_input import Intake
 from tests.e2e.failover import PATIENT, Stage, project_of
 from tests.e2e.support import column, finish, network, rows
-from tests.runtime.test_big_blocks import is_same
 from tests.waiting import CommandLine
 
 pytestmark = pytest.mark.usefixtures("own_modules")
@@ -197,7 +196,7 @@ def packed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "")
     stage = staged(fission, CHAIN.format(job="Script", into=pipe, out=pipe), jobs=bug)
     ran = stage.run(script)
     assert ran.summary.exit_code == 0, ran
-    assert is_same(column(ran.result), list(range(1, LIMIT + 1))), ran
+    assert column(ran.result) == list(range(1, LIMIT + 1)), ran
 
 
 @pytest.mark.parametrize(

@@ -116,11 +116,6 @@ def pattern(length: int) -> bytes:
     return b"%7d" % length * (length // 7) + b"." * (length % 7)
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Compare long values where pytest does not see it: with CI=true, explaining how they differ takes it minutes."""
-    return bool(one == other)
-
-
 def as_got(*blocks: Any) -> list[tuple[bytes, list[bytes]]]:
     found = []
     for block in blocks:
@@ -142,7 +137,7 @@ def test_a_busy_link_sends_several_at_once(line: Line) -> None:
     blocks = [64 * KIB + number for number in range(1 + 2 * TOGETHER)]
     line.put(*blocks)
     assert line.arrive() == [1, TOGETHER, TOGETHER]
-    assert is_same([(payload, buffers) for _, payload, buffers, _ in line.got], as_got(*blocks))
+    assert [(payload, buffers) for _, payload, buffers, _ in line.got] == as_got(*blocks)
     assert [number for number, *_ in line.got] == list(range(1, len(blocks) + 1))
 
 
@@ -190,7 +185,7 @@ def test_all_kinds_keep_their_order_and_heads(blocks: list[tuple[Any, int]], flu
                 line.release(index + 1)
         line.output.flush()
         line.arrive()
-        assert is_same([(payload, buffers) for _, payload, buffers, _ in line.got], as_got(*(block for block, _ in blocks)))
+        assert [(payload, buffers) for _, payload, buffers, _ in line.got] == as_got(*(block for block, _ in blocks))
         assert [head for *_, head in line.got] == [head for _, head in blocks]
     finally:
         line.close()
@@ -210,7 +205,7 @@ def test_a_new_incarnation_gets_them_again_where_it_is(line: Line, near: bool) -
     assert all(isinstance(one.payloads[0][1], bytes | memoryview) != near for one in kinds if isinstance(one, Data))
     line.arrive()
     kept = blocks[1 + TOGETHER // 2 :]
-    assert is_same([(payload, buffers) for _, payload, buffers, _ in line.got], as_got(*kept))
+    assert [(payload, buffers) for _, payload, buffers, _ in line.got] == as_got(*kept)
     assert [number for number, *_ in line.got] == list(range(2 + TOGETHER // 2, len(blocks) + 1))
     assert [head for *_, head in line.got] == [7 if number == 4 else 0 for number, *_ in line.got]
 
@@ -243,7 +238,7 @@ def test_a_viewer_gets_copies_of_all_blocks(line: Line) -> None:
         decoded = frames.decode(message)
         assert isinstance(decoded, Data)
         found += zip(decoded.payloads, decoded.heads or [0] * len(decoded.payloads), strict=True)
-    assert is_same([(bytes(payload), [bytes(part) for part in buffers]) for (payload, *buffers), _ in found], as_got(*blocks))
+    assert [(bytes(payload), [bytes(part) for part in buffers]) for (payload, *buffers), _ in found] == as_got(*blocks)
     assert [head for _, head in found] == [0, 0, 9, 0, 0]
 
 

@@ -16,7 +16,6 @@ from fission.runtime.compute_loop import ComputeLoop
 from fission.runtime.output_shell import OutputShell
 from tests.conformance.networks import Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
-from tests.runtime.test_big_blocks import is_same
 
 COUNT = 700  # more than two full messages
 
@@ -93,7 +92,7 @@ def test_each_consumer_gets_every_value(place: Place, blocks: int) -> None:
 def test_a_list_that_is_filled_again_is_sent_as_it_was(place: Place, blocks: int) -> None:
     expected = [[number, b"abc"] for number in range(1, COUNT + 1)]
     got = run(place, refilled(), [PicklePipe(number) for number in (21, 22, 23)], blocks=blocks)
-    assert is_same(got, [expected, expected, [(one, one) for one in expected], expected])
+    assert got == [expected, expected, [(one, one) for one in expected], expected]
 
 
 def test_a_value_that_is_not_frozen_is_caught(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

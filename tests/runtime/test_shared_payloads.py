@@ -21,7 +21,6 @@ from fission.runtime import codec
 from fission.runtime.codec import OUT_OF_BAND_BYTES, WHOLE_BYTES
 from tests.conformance.networks import Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
-from tests.runtime.test_big_blocks import is_same
 from tests.runtime.test_handing_on import Shared
 from tests.runtime.test_new_arrays import Far, Full
 
@@ -144,7 +143,7 @@ def check(kind: str, sink: Sink) -> None:
     assert len(sink.got) == COUNT
     for number, value in enumerate(sink.got):
         assert isinstance(value, kept)
-        assert is_same(back(value), content(number)), f"block {number}"
+        assert back(value) == content(number), f"block {number}"
 
 
 @pytest.mark.parametrize("network", [Shared, Far, Full, Network])
@@ -172,7 +171,7 @@ def test_one_copy_for_many_consumers(place: Place, copies: list[int], kind: str)
 def test_smaller_blocks_use_sockets(place: Place, copies: list[int], size: int, pipe: Any, shared: int) -> None:
     source, sink = Source((content(number, size) for number in range(COUNT)), [pipe(1, size)]), Sink([pipe(1, size)])
     Shared(place, [source, sink]).run()
-    assert is_same([bytes(value) for value in sink.got], [content(number, size) for number in range(COUNT)])
+    assert [bytes(value) for value in sink.got] == [content(number, size) for number in range(COUNT)]
     assert len(copies) == shared
 
 
@@ -234,7 +233,7 @@ def test_several_blocks_for_one_run(place: Place) -> None:
 
     source, sink = Source(map(content, range(COUNT)), [Pairs(1, SIZE, 2)]), Sink([Pairs(1, SIZE, 2)])
     Shared(place, [source, sink]).run()
-    assert is_same([bytes(value) for pair in sink.got for value in pair], [content(number) for number in range(COUNT)])
+    assert [bytes(value) for pair in sink.got for value in pair] == [content(number) for number in range(COUNT)]
 
 
 def test_a_pipe_whose_consumer_does_not_wait(place: Place) -> None:
