@@ -58,6 +58,7 @@ held_things: set[str] = set()
 #: Processes of wider fixtures that start and end others all the time, such as the service manager of a board; the fixture ends all.
 fixture_trees: set[int] = set()
 TEMP_KEY: pytest.StashKey[str] = pytest.StashKey()
+TEMPROOT_KEY: pytest.StashKey[str] = pytest.StashKey()
 
 
 # -- skips ------------------------------------------------------------------------------------------------------------
@@ -153,9 +154,22 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # pytest's own folders (tmp_path) stay where users find them after a failure
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    config.stash[TEMPROOT_KEY] = os.environ["PYTEST_DEBUG_TEMPROOT"]
     own = tempfile.mkdtemp(prefix="t-")
     config.stash[TEMP_KEY] = own
     os.environ["TMPDIR"] = tempfile.tempdir = own
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each pytest that a test starts have its folders in the temp directory of this run.
+
+    At its end pytest removes the folders of all but the last three sessions of the same root,
+    before it says what has passed. Those of this suite hold whole virtual environments and file
+    systems of boards, so a small pytest of a test would take minutes for them.
+    """
+    session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # of this run: it is chosen now
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = session.config.stash[TEMP_KEY]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -165,6 +179,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(own, ignore_errors=True)
     tempfile.tempdir = None
     os.environ["TMPDIR"] = str(Path(own).parent)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = config.stash[TEMPROOT_KEY]
 
 
 def _names(folder: str, prefix: str = "") -> set[str]:

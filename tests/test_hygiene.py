@@ -70,6 +70,29 @@ def test_a_test_without_cases_fails_in_ci(tmp_path: Path) -> None:
     assert "1 error" in output
 
 
+NESTED = """
+import os, pathlib, subprocess, sys, tempfile
+
+def test_starts_pytest(tmp_path):
+    pathlib.Path("own").write_text(str(tmp_path))
+    (tmp_path / "test_inner.py").write_text("def test_it(tmp_path):\\n    print(tmp_path)\\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-s", "-q", str(tmp_path / "test_inner.py")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert tempfile.gettempdir() + "/pytest-of-" in done.stdout
+"""
+
+
+def test_a_pytest_of_a_test_leaves_the_folders_of_other_sessions_alone(tmp_path: Path) -> None:
+    """pytest removes the folders of all but the last three sessions: of this suite, that takes minutes."""
+    root = tmp_path / "root"
+    root.mkdir()
+    code, output = run_pytest(tmp_path, NESTED, PYTEST_DEBUG_TEMPROOT=str(root))
+    assert code == 0, output
+    assert (tmp_path / "own").read_text().startswith(f"{root}/")  # as ever, so that one finds them after a failure
+    assert [folder.name for folder in root.glob("*/pytest-*") if folder.name != "pytest-current"] == ["pytest-0"]
+
+
 CLEAN = """
 import multiprocessing, os, subprocess, sys, tempfile
 from multiprocessing import shared_memory
