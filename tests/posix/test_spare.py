@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -56,18 +60,36 @@ class Server:
             self._messages += self._splitter.feed(self.socket.recv(65536))
         return FORK_SERVER_TO_CLIENT.decode(self._messages.pop(0))
 
-    def fork(self, number: int, payload: bytes = b"wait") -> tuple[int, list[dict[str, object]]]:
-        """Start a child; return its process id and what it found."""
+    def send(self, request: SignalChild) -> None:
+        self.socket.sendall(Splitter.join(encoded_request(request)))
+
+    def ask(self, number: int, payload: bytes = b"wait", shots: Sequence[threading.Timer] = ()) -> list[bytes]:
+        """Request a child; return what it has written, after it has closed its descriptors.
+
+        Args:
+            number: first number of its key.
+            payload: payload of the request.
+            shots: signals to the spare. One that was stopped is killed after the last of them.
+        """
         pipes = [os.pipe() for _ in range(2)]
         request = Splitter.join(encoded_request(ForkChild(key=(number, 7)), payload))
         sent = socket.send_fds(self.socket, [request], [write for _, write in pipes])
         self.socket.sendall(request[sent:])
         for _, write in pipes:
             os.close(write)
-        found = []
+        for shot in shots:
+            shot.join()
+            if shot.args[1] == signal.SIGSTOP:
+                _shoot(shot.args[0], signal.SIGKILL)
+        answers = []
         for read, _ in pipes:
             with os.fdopen(read, "rb") as file:
-                found.append(json.loads(file.read()))
+                answers.append(file.read())
+        return answers
+
+    def fork(self, number: int, payload: bytes = b"wait") -> tuple[int, list[dict[str, object]]]:
+        """Start a child; return its process id and what it found."""
+        found = [json.loads(each) for each in self.ask(number, payload)]
         report = self.report()
         assert isinstance(report, ChildForked)
         assert report.key == (number, 7)
@@ -86,7 +108,7 @@ class Server:
         return found[0]
 
     def kill(self, number: int) -> None:
-        self.socket.sendall(Splitter.join(encoded_request(SignalChild(key=(number, 7), number=signal.SIGKILL))))
+        self.send(SignalChild(key=(number, 7), number=signal.SIGKILL))
         report = self.report()
         assert isinstance(report, ChildEnded)
         assert (report.key, report.code) == ((number, 7), -signal.SIGKILL)
@@ -196,6 +218,111 @@ def test_a_spare_that_could_not_be_prepared_serves_as_well() -> None:
         assert server.fork(2)[0] == spare
     finally:
         server.close()
+
+
+def test_a_stopped_spare_ends_with_its_server() -> None:
+    read, write = os.pipe()
+    server = Server(lambda: os.write(write, b"."))
+    try:
+        first, _ = server.fork(1)
+        spare = server.spare(first)
+        os.read(read, 1)  # it is past its first steps
+        os.kill(spare, signal.SIGSTOP)
+        os.kill(server.process, signal.SIGKILL)
+        eventually(lambda: not is_running(spare), DEADLINE_S, "the end of the spare")
+        os.kill(first, signal.SIGKILL)
+    finally:
+        server.close()
+        os.close(read)
+        os.close(write)
+
+
+def test_a_job_that_was_a_spare_decides_itself_what_it_does_without_its_server(server: Server) -> None:
+    """As any child: a job first kills what it has started."""
+    first, _ = server.fork(1)
+    spare = server.spare(first)
+    server.fork(2, b"wait for the server")
+    os.kill(server.process, signal.SIGKILL)
+    os.waitpid(server.process, 0)
+    assert is_running(spare)
+    for child in (first, spare):
+        os.kill(child, signal.SIGKILL)
+    server.process = forked(lambda: None)  # for `close`
+
+
+def test_memory_that_is_short_when_a_spare_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fission.posix.spare_child.json", SimpleNamespace(dumps=no_memory))
+        server = Server()
+    try:
+        first, _ = server.fork(1)
+        spare = server.spare(first)
+        second, _ = server.fork(2)
+        assert second not in (first, spare)
+        eventually(lambda: not is_running(spare), DEADLINE_S, "the end of the spare")
+    finally:
+        server.close()
+
+
+def test_a_request_that_cannot_be_received_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would take the exit code 0 for a job that has done its work."""
+    receive = socket.socket.recvmsg
+
+    def no_memory(channel: socket.socket, *arguments: int) -> object:
+        received = receive(channel, *arguments)
+        if channel.type == socket.SOCK_SEQPACKET:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return received
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "recvmsg", no_memory)
+        server = Server()
+    try:
+        first, _ = server.fork(1)
+        spare = server.spare(first)
+        assert server.ask(2) == [b"", b""]
+        assert server.report() == ChildForked(key=(2, 7), process=spare)
+        assert server.report() == ChildEnded(key=(2, 7), process=spare, code=1)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_spares_that_are_killed_at_random_moments(server: Server, seed: int) -> None:
+    """Each request has its child, or the report that it has died."""
+    rng = random.Random(seed)
+    lived, died, first = 0, 0, server.fork(0)[0]
+    for number in range(1, 40):
+        deadly = rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, None))
+        children = [process for process in children_of(server.process) if process != first]
+        shots = [threading.Timer(rng.random() * 0.004, _shoot, (process, deadly)) for process in children if deadly]
+        for shot in shots:
+            shot.start()
+        answers = server.ask(number, shots=shots)
+        report = server.report()
+        assert isinstance(report, ChildForked)
+        if all(answers):
+            assert {json.loads(each)["pid"] for each in answers} == {report.process}
+            lived += 1
+            server.send(SignalChild(key=(number, 7), number=signal.SIGKILL))
+        else:
+            died += 1
+        ended = server.report()
+        assert isinstance(ended, ChildEnded)
+        assert (ended.key, ended.process) == ((number, 7), report.process)
+        assert ended.code in (-signal.SIGKILL, -signal.SIGTERM)
+        if rng.random() < 0.7:
+            eventually(lambda: len(children_of(server.process)) >= 2, DEADLINE_S, "a spare")
+    assert lived + died == 39
+    assert lived > 5
+
+
+def _shoot(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, number)
 
 
 # -- broken on purpose ------------------------------------------------------------------------------------------------

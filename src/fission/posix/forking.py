@@ -51,10 +51,19 @@ def die_with_parent(parent: int) -> None:
         parent: process id of the process that forked this one. If it is already dead, this process
             ends at once.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _at_parents_death(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Undo `die_with_parent`."""
+    _at_parents_death(0)
+
+
+def _at_parents_death(number: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def _run_and_exit(body: Callable[[], object]) -> NoReturn:

@@ -17,6 +17,8 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from fission.posix.forking import die_with_parent, outlive_parent
+
 #: Seconds without a child that begins or ends, after which a spare is forked or dismissed.
 #: Arbitrary: a network has started by then, and a lost job has been placed.
 SPARE_AFTER_S = 0.5
@@ -77,24 +79,27 @@ class Spare:
                 self._fork_one()
 
     def _fork_one(self) -> None:
+        server = os.getpid()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                self.process = self._fork(lambda: self._live(ours, theirs))
+                self.process = self._fork(lambda: self._live(server, ours, theirs))
             except BaseException:
                 ours.close()
                 raise
         ours.setblocking(False)
         self._channel = ours
 
-    def _live(self, ours: socket.socket, theirs: socket.socket) -> None:
+    def _live(self, server: int, ours: socket.socket, theirs: socket.socket) -> None:
         """Wait in the spare until it has a request or the server closes its end."""
+        die_with_parent(server)  # a stopped spare would not see the end of the channel, and nobody else knows of it
         ours.close()
         with contextlib.suppress(Exception):  # a spare is of use without it, and the request may be here already
             cast(Callable[[], object], self._prepare)()
         request = _received(theirs, self._most_descriptors)
         theirs.close()
         if request is not None:
+            outlive_parent()  # as any child, which decides itself what it does then
             self._run(*request)
 
     def hand_over(self, key: tuple[int, ...], payload: bytes, descriptors: list[int]) -> int:
@@ -105,13 +110,15 @@ class Spare:
             payload: payload of the request.
             descriptors: descriptors of the request; the caller closes its own.
         """
-        message = json.dumps(key).encode() + b"\n" + payload
-        if self._channel is None or len(message) > MOST_BYTES:
+        if self._channel is None or len(payload) > MOST_BYTES:
             return 0
         process = self.process
         try:
+            message = json.dumps(key).encode() + b"\n" + payload
+            if len(message) > MOST_BYTES:
+                return 0
             socket.send_fds(self._channel, [message], descriptors)
-        except OSError:  # it was killed, or memory is short
+        except (OSError, MemoryError):  # it was killed, or memory is short
             process = 0
         self.dismiss()
         return process
@@ -124,11 +131,13 @@ class Spare:
 
 
 def _received(channel: socket.socket, most_descriptors: int) -> tuple[tuple[int, ...], bytes, list[int]] | None:
-    """Wait for a request; return key, payload and descriptors, or None at the end of the channel."""
-    try:
-        message, ancillary, flags, _ = channel.recvmsg(MOST_BYTES, socket.CMSG_SPACE(most_descriptors * array.array("i").itemsize))
-    except OSError:
-        return None
+    """Wait for a request; return key, payload and descriptors, or None at the end of the channel.
+
+    Raises:
+        OSError, MemoryError: the system lacks something. The request may be lost, so the process
+            must not end as if it had done its work.
+    """
+    message, ancillary, flags, _ = channel.recvmsg(MOST_BYTES, socket.CMSG_SPACE(most_descriptors * array.array("i").itemsize))
     descriptors = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
