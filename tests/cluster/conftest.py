@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.hosts import Hosts, require
+from tests.cluster.hosts import Host, Hosts, require
 from tests.cluster.support import Site
 from tests.waiting import CommandLine
 
@@ -41,3 +42,20 @@ def cluster(hosts: Callable[[int], Hosts], fission: CommandLine, tmp_path: Path)
     fission.close()
     for site in made:
         site.close()
+
+
+@pytest.fixture
+def hosts_file() -> Iterator[Callable[[Host], Path]]:
+    """Return a function that gives a host its own /etc/hosts, which `ip netns exec` mounts over the machine's."""
+    made: list[Path] = []
+
+    def make(host: Host) -> Path:
+        made.append(Path("/etc/netns") / host.name)
+        made[-1].mkdir(parents=True)
+        path = made[-1] / "hosts"
+        path.write_text("127.0.0.1 localhost\n")
+        return path
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)

@@ -154,10 +154,17 @@ class Host:
             raise RuntimeError(f"{came} packets came out of {self.name} while its link was down")
 
     def readdress(self, ip: str) -> None:
-        """Replace its address by another one of the same network, as DHCP does. Connections from the old one end silently."""
-        self._inside("ip", "address", "del", f"{self.ip}/24", "dev", "eth0")
-        self._inside("ip", "address", "add", f"{ip}/24", "dev", "eth0")
-        self.ip = ip
+        """Replace its address by another one of the same network, as DHCP does. Connections from the old one end silently.
+
+        An IPv6 address replaces its IPv6 address.
+        """
+        old, bits, words = (self.ipv6, 64, ["nodad"]) if ":" in ip else (self.ip, 24, [])
+        self._inside("ip", "address", "del", f"{old}/{bits}", "dev", "eth0")
+        self._inside("ip", "address", "add", f"{ip}/{bits}", "dev", "eth0", *words)
+        if ":" in ip:
+            self.ipv6 = ip
+        else:
+            self.ip = ip
 
     def addresses(self, on: bool) -> None:
         """Take its IPv4 address away or give it back, as before and after the network is up at boot."""

@@ -68,6 +68,8 @@ class Forgets(EndsByFile):
     CHECKPOINT = None
 '''
 
+#: How `fission` is started.
+FISSION = (sys.executable, "-m", "fission")
 #: Seconds that one action may take on a busy machine; arbitrary.
 WAIT_S = 30.0
 #: Seconds that stopped jobs of a run may take to end; arbitrary.
@@ -106,12 +108,19 @@ class Node:
             return self.log_file.read_text(encoding="utf-8")
         return ""
 
-    def start(self, *options: str, jobs: int = 8, root: Path | None = None, env: dict[str, str | None] | None = None) -> None:
+    def start(
+        self,
+        *options: str,
+        jobs: int = 8,
+        root: Path | None = None,
+        env: dict[str, str | None] | None = None,
+        program: Sequence[str] = FISSION,
+    ) -> None:
         """Start the service in a folder outside the project. ``root``: a folder other than its own; empty: none."""
         words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), *options]
         words += [] if root == Path() else ["--root", str(root or self.root)]
         environment = environment_with({**self._env, **(env or {})})
-        command = [sys.executable, "-m", "fission", "node", *words]
+        command = [*program, "node", *words]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log_file, "ab") as log:
             self.process = self.host.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment)
@@ -170,7 +179,11 @@ class Node:
 
 
 class Site:
-    """Hosts, their services, a project and its runs. Made by the fixture ``cluster``."""
+    """Hosts, their services, a project and its runs. Made by the fixture ``cluster``.
+
+    Attributes:
+        client: the host where `run` starts the client; None: this machine.
+    """
 
     def __init__(
         self, fission: CommandLine, network: Hosts, folder: Path, *, start: bool = True, secure: bool = True, jobs: int = 8
@@ -181,6 +194,7 @@ class Site:
         make_keys(self.keys)
         self.env: dict[str, str | None] = {"FISSION_KEYS": str(self.keys), "HOME": str(folder)}
         self.nodes: dict[str, Node] = {}
+        self.client: Host | None = None  # this machine
         for index, host in enumerate(network, 1):
             name = f"n{index}"
             self.nodes[name] = Node(host, name, folder / "hosts", network.client_ip, self.env)
@@ -215,9 +229,15 @@ class Site:
         """The file that ends sources without a limit, visible to all hosts."""
         return self.folder / "end"
 
-    def start(self, *options: str, network: str = "net") -> Running:
-        """Start ``manage.py net run``."""
-        return self.fission.start(network, "run", *options, env=self.env)
+    def start(self, *options: str, network: str = "net", program: Sequence[str] = FISSION) -> Running:
+        """Start ``manage.py net run``, on the host `client` if that is set."""
+        if self.client is None:
+            return self.fission.start(network, "run", *options, env=self.env)
+        words, pipe = (network, "run", *options), subprocess.PIPE
+        command, streams = [*program, *words], {"stdin": pipe, "stdout": pipe, "stderr": pipe}
+        process = self.client.run(command, cwd=self.fission.root, env=environment_with(self.env), **streams)
+        self.fission.commands.append(Running(words, process, None))
+        return self.fission.commands[-1]
 
     def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> Running:
         """Make the project and run it."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -99,23 +98,6 @@ def test_a_node_whose_address_changes(cluster: MakeSite, named: bool) -> None:
         site.happened("NodeJoined", 3)
         site.more_rows(STEADY)
     site.finish(client, chain_rows)
-
-
-@pytest.fixture
-def hosts_file() -> Iterator[Callable[[Host], Path]]:
-    """Return a function that gives a host its own /etc/hosts, which `ip netns exec` mounts over the machine's."""
-    made: list[Path] = []
-
-    def make(host: Host) -> Path:
-        made.append(Path("/etc/netns") / host.name)
-        made[-1].mkdir(parents=True)
-        path = made[-1] / "hosts"
-        path.write_text("127.0.0.1 localhost\n")
-        return path
-
-    yield make
-    for folder in made:
-        shutil.rmtree(folder)
 
 
 Lack: TypeAlias = "tuple[dict[str, str], Callable[[], None], str]"

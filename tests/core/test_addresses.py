@@ -54,6 +54,20 @@ def test_wrong_addresses(text: str) -> None:
         BaseNode(text)
 
 
+@pytest.mark.parametrize("host", ["192.168.4.2", "[fd79::1]", "cam1.local"])
+def test_an_address_with_a_port(host: str) -> None:
+    assert (
+        fault_of(f"{host}:8786")
+        == f"'{host}:8786', which has a port; write {host} alone, and the port where it has a place of its own (PORT, --port)"
+    )
+    assert "a port" not in fault_of(f"{host}!:8786")
+
+
+@pytest.mark.parametrize("text", ["fe80::1", "fe80::1%eth0", "[fe80::1%eth0]"])
+def test_a_link_local_address_says_why_it_is_refused(text: str) -> None:
+    assert "only valid on one machine's interface; use another one, or a host name" in fault_of(text)
+
+
 def test_one_machine_has_one_form() -> None:
     forms = ["[FD79::0001]", "fd79:0:0::1", "fd79::1"]
     assert {canonical(form) for form in forms} == {"fd79::1"}

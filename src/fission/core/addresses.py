@@ -59,6 +59,9 @@ def fault_of(text: str) -> str:
     """
     if not is_ip(text):
         last = text.rstrip(".").rpartition(".")[2]
+        host, colon, port = text.rpartition(":")
+        if colon and port.isdecimal() and (is_ip(host) if ":" in host else not fault_of(host)):
+            return f"{text!r}, which has a port; write {host} alone, and the port where it has a place of its own (PORT, --port)"
         named = _NUMBER.fullmatch(last) is None and len(text) <= _MOST_CHARACTERS and _HOST_NAME.fullmatch(text) is not None
         return "" if named else repr(text)
     from ipaddress import ip_address

@@ -65,6 +65,10 @@ class LoopSignals:
         self._loop, self._act = loop, act
         loop.call_soon(self._take)
 
+    def hold(self) -> None:
+        """Let signals wait for the next `deliver`, perhaps in another loop."""
+        self._act = None
+
     def forget(self) -> None:
         """Drop the waiting signals and all later ones."""
         self._forgotten = True

@@ -22,6 +22,8 @@ from fission.service.pulses import Pulses
 
 #: Notifications to the client that the service ends: datagrams may get lost. Arbitrary.
 GOODBYES = 3
+#: Consecutive pulses without an echo after which the client may be elsewhere: as many as make a node lost.
+SILENT_PULSES = 5
 
 
 class ClientLink:
@@ -59,6 +61,7 @@ class ClientLink:
         self._pulse_address: tuple[str, int] = ("", 0)
         self._pulses = Pulses()
         self._interval_s = 1.0
+        self._heard_at = math.inf
         self._claimed = asyncio.Event()
         self.follow = False
 
@@ -85,6 +88,7 @@ class ClientLink:
     def claimed(self, order: ClaimNode) -> None:
         """Note that a client has claimed the node."""
         self._pulses.claimed()
+        self._heard_at = time.monotonic()
         self._client, self._pulse_address = order.client, order.pulse_address
         self._interval_s, self.follow = order.interval_s, order.follow
         if self._reports is None or self._reports.address != order.report_address:
@@ -95,6 +99,11 @@ class ClientLink:
     def freed(self) -> None:
         """Note that no client has the node."""
         self._claimed.clear()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client that has claimed this node does not answer: it may have another address."""
+        return self._claimed.is_set() and time.monotonic() - self._heard_at > SILENT_PULSES * self._interval_s
 
     # reports
 
@@ -158,6 +167,7 @@ class ClientLink:
         now = time.monotonic()
         if not self._pulses.echo(echo.number, now):
             return
+        self._heard_at = now
         self._lease.heard(self._lease.run, now)
         self._lease.acknowledge(self._lease.run, echo.acknowledged)
         if self._pulses.cut_off(known=echo.connected, connected=self._connected()):

@@ -153,8 +153,9 @@ class NodeService:
         options, logged_at = self._options, -math.inf
         while True:
             try:
-                if self._route is None or not self._worker.connected or not is_own(self._route.own):
-                    await self._use_route(await find_route(options.client, options.port, options.ip))
+                route = self._route
+                if route is None or not self._worker.connected or not is_own(route.own) or self._client.silent:
+                    await self._use_route(await find_route(options.client, options.port, options.ip, route))
             except EngineError as why:
                 if time.monotonic() - logged_at >= SAY_AGAIN_S:
                     logged_at = time.monotonic()

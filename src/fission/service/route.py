@@ -7,13 +7,21 @@ Both may be unknown when the service starts (at boot, before the network is up),
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from fission.core.addresses import canonical, is_ip
 from fission.errors import EngineError
+
+Found = TypeVar("Found")
+
+#: Seconds that one of several addresses of the client has to accept a connection; arbitrary.
+ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +37,47 @@ class Route:
     own: str
 
 
-async def find_route(client: str, port: int, own: str | None) -> Route:
+async def find_route(client: str, port: int, own: str | None, before: Route | None = None) -> Route:
     """Find the route. Cancelling ends the search at once, even if a name server does not answer.
+
+    If the client's name has several addresses, the first one is chosen that accepts a connection.
 
     Args:
         client: address or host name of the client.
         port: port of the client.
         own: address or name that this machine must use; None: the system's choice.
+        before: the last route, which is kept if no address accepts a connection.
 
     Raises:
         EngineError: there is no route at present; the text says why.
     """
+    return await looked_up(lambda: _look(client, port, own, before))
+
+
+async def looked_up(look: Callable[[], Found]) -> Found:
+    """Return what a function returns that may wait for a name server. Cancelling does not wait.
+
+    Raises:
+        Exception: what the function raises.
+    """
     loop = asyncio.get_running_loop()
-    found: asyncio.Future[Route] = loop.create_future()
+    found: asyncio.Future[Found] = loop.create_future()
 
-    def done(route: Route | None, why: Exception | None) -> None:
-        if found.done():
-            return
-        if route is not None:
-            found.set_result(route)
-        elif why is not None:
-            found.set_exception(why)
+    def done(act: Callable[[], None]) -> None:
+        if not found.done():
+            act()
 
-    def look() -> None:
-        route, error = None, None
+    def call() -> None:
         try:
-            route = _look(client, port, own)
+            answer = look()
+            act = partial(found.set_result, answer)
         except Exception as why:
-            error = why
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(done, route, error)
+            act = partial(found.set_exception, why)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(done, act)
 
     # not a thread of the loop's executor: asyncio would wait for it at its end
-    threading.Thread(target=look, name="fission-route", daemon=True).start()
+    threading.Thread(target=call, name="fission-lookup", daemon=True).start()
     return await found
 
 
@@ -75,9 +91,19 @@ def is_own(ip: str) -> bool:
     return True
 
 
-def _look(client: str, port: int, own: str | None) -> Route:
+def _look(client: str, port: int, own: str | None, before: Route | None) -> Route:
+    routes = _routes(client, port, own)
+    if len(routes) == 1:
+        return routes[0]
+    for route in routes:
+        with contextlib.suppress(OSError), socket.create_connection((route.client, port), ANSWER_S):
+            return route
+    return before if before in routes else routes[0]
+
+
+def _routes(client: str, port: int, own: str | None) -> list[Route]:
     wanted = None if own is None else _own_addresses(own)
-    reason = "it has no address"
+    routes, reason = [], "it has no address"
     for family, _, _, _, address in _resolved(client, port):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -87,12 +113,15 @@ def _look(client: str, port: int, own: str | None) -> Route:
             reason = (why.strerror or str(why)).lower()
             continue
         if wanted is None:
-            return Route(str(address[0]), ip)
+            routes.append(Route(str(address[0]), ip))
+            continue
         same = [ip for ip in wanted if (":" in ip) == (":" in address[0])]
         if same:
-            return Route(str(address[0]), same[0])
+            routes.append(Route(str(address[0]), same[0]))
         reason = f"--ip {own} is of a different kind (IPv4, IPv6) from the client's address {address[0]}"
-    raise EngineError(reason)
+    if not routes:
+        raise EngineError(reason)
+    return routes
 
 
 def _own_addresses(own: str) -> list[str]:

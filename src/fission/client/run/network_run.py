@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -51,6 +52,10 @@ VIEWERS_S = 30.0
 CHECKPOINTS = ".checkpoints"
 
 
+class ClientMovedError(Exception):
+    """The nodes must reach this machine at another address: the run must be resumed there."""
+
+
 class NetworkRun:
     """One run of a network."""
 
@@ -71,6 +76,7 @@ class NetworkRun:
         self._reason = ""
         self._over = asyncio.Event()  # the network must stop
         self._kill = asyncio.Event()  # the network must stop at once
+        self._moving = False  # this client leaves the network to one at another address
 
     def _shows(self, job: int) -> bool:
         return job in self._plan.shown_jobs or (self._plan.windows is not None and not self._windowed)
@@ -119,7 +125,12 @@ class NetworkRun:
     # the run
 
     async def main(self, duration: float | None, signals: LoopSignals) -> Summary:
-        """Run to the end and return the summary."""
+        """Run to the end and return the summary.
+
+        Raises:
+            ClientMovedError: this machine's address has changed. The network was left as by the
+                death of this process: the jobs of the nodes continue, and a resume finds them.
+        """
         started = time.monotonic()
         plan, config, network = self._plan, self._loaded.config, self._loaded.network
         signals.deliver(asyncio.get_running_loop(), self._on_signal)
@@ -182,31 +193,40 @@ class NetworkRun:
                     self._windowed = plan.windows.open(self._loaded.name, "debug")
                 tasks.append(asyncio.create_task(coordinator.run(bundles)))
                 tasks += [asyncio.ensure_future(companion(coordinator)) for companion in plan.companions]
+                if plan.moved is not None:
+                    tasks.append(asyncio.ensure_future(self._leave_when(plan.moved)))
                 await self._until_over(coordinator, duration)
             reserve.release()  # lets the last files be written even if all other descriptors are taken
-            await self._stop_all(engine, coordinator)
+            if not self._moving:
+                await self._stop_all(engine, coordinator)
             if plan.windows is not None:
                 plan.windows.close()
+            if self._moving:
+                signals.hold()
+                raise ClientMovedError
             await engine.dismiss()
             coordinator.end()
             summary = self._summary(coordinator, time.monotonic() - started)
         finally:
             reserve.release()
-            self._note_end(coordinator, summary, sys.exc_info()[1])
+            if self._moving:
+                await _cancelled(tasks)  # first: the ends of this machine's jobs are no failures
+            else:
+                self._note_end(coordinator, summary, sys.exc_info()[1])
             await self._broadcast.close(summary)
-            await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
+            if not self._moving:
+                await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
             await requests.close()
             await engine.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(tasks)
             consoles.close()
             transport.close()
             sweep(plan.addresses.shared_prefix)
             for path in self._folder.glob("*/.pipe_*.fifo"):  # left by executables whose jobs had to be killed
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
-            signals.forget()
+            if not self._moving:
+                signals.forget()
             end_log(handlers)
         if coordinator.error is not None:
             raise coordinator.error
@@ -248,6 +268,12 @@ class NetworkRun:
             self._end(coordinator.result[1])
         self._end("time is over")
 
+    async def _leave_when(self, moved: Callable[[Observer], Awaitable[None]]) -> None:
+        await moved(self._observer)
+        if not self._over.is_set():
+            self._moving = True
+            self._over.set()
+
     # signals and the end
 
     def _on_signal(self, number: int) -> None:
@@ -282,6 +308,12 @@ class NetworkRun:
         return Summary(
             self._loaded.name, self._exit_code, self._reason, seconds, coordinator.summaries(), failures, tuple(coordinator.failovers)
         )
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def first_of(*waits: object) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import secrets
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +29,9 @@ from fission.client.run.engines.cluster import GATHER_S, all_archives, cluster_e
 from fission.client.run.engines.combined import CombinedEngine
 from fission.client.run.engines.listening import check_ports, client_address
 from fission.client.run.engines.local import local_engine
+from fission.client.run.engines.own_address import until_moved
 from fission.client.run.jobs.bundles import Addresses, HostAddresses, groups_of, plans
-from fission.client.run.network_run import CHECKPOINTS, NetworkRun
+from fission.client.run.network_run import CHECKPOINTS, ClientMovedError, NetworkRun
 from fission.client.run.nodes.configured_nodes import ConfiguredNodes, only_here
 from fission.client.run.plan import RunPlan
 from fission.client.run.storage.checkpoint_service import check_stored
@@ -98,19 +101,34 @@ def run(
         client_address(loaded)  # reports what is wrong with it before anything else happens
     check_descriptors(loaded)
     raise_limit()
+    begun, before = time.monotonic(), None
     with LoopSignals() as signals, alone(loaded):
-        if not here:
-            check_ports(loaded, client_address(loaded))
-        run_folder = make_run_folder()
-        try:
-            folder = run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
-            identity = _identity(folder) if resume else secrets.token_hex(8)
-            start = _Start(loaded, folder, identity, output, resume=resume)
-            plan = _plan_here(start, run_folder, stdin) if here else _plan_on_nodes(start, run_folder, stdin, keys, observer)
-            return asyncio.run(NetworkRun(plan, observer).main(duration, signals))
-        finally:
-            signals.forget()
-            shutil.rmtree(run_folder, ignore_errors=True)
+        while True:
+            ip = "" if here else client_address(loaded)
+            if not here:
+                check_ports(loaded, ip)
+            run_folder = make_run_folder()
+            try:
+                folder = before or _folder(loaded, observer, resume=resume)
+                identity = _identity(folder) if resume else secrets.token_hex(8)
+                start = _Start(loaded, folder, identity, output, resume=resume)
+                plan = _plan_here(start, run_folder, stdin) if here else _plan_on_nodes(start, run_folder, stdin, keys, observer)
+                left_s = duration if before is None or duration is None else max(0.0, duration - (time.monotonic() - begun))
+                summary = asyncio.run(NetworkRun(plan, observer).main(left_s, signals))
+                return summary if before is None else dataclasses.replace(summary, seconds=time.monotonic() - begun)
+            except ClientMovedError:
+                observer.warning(f"this machine's address was {ip} and is {client_address(loaded)} now: the network continues there")
+                before, resume, output = folder, True, None  # the file has its place already
+            except BaseException:
+                signals.forget()
+                raise
+            finally:
+                shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _folder(loaded: LoadedNetwork, observer: Observer, *, resume: bool) -> Path:
+    """Return the folder of the run."""
+    return run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
 
 
 def _why_here(loaded: LoadedNetwork) -> str:
@@ -245,6 +263,7 @@ def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | Non
         collects_logs=True,
         resume_state=state,
         warnings=warnings,
+        moved=lambda observer: until_moved(loaded, ip, observer),
         companions=(
             *((lambda coordinator: _announce(coordinator, [node.name for node in expected]),) if expected else ()),
             *((_measure_qualities,) if batman.available() else ()),

@@ -11,7 +11,7 @@ from fission.client.run.jobs.bundles import Addresses
 from fission.client.run.storage.resume_state import ResumeState
 from fission.client.serve.windows import Windows
 from fission.core.nodes import NodeInfo
-from fission.ports import Engine
+from fission.ports import Engine, Observer
 from fission.project.config import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class RunPlan:
         resume_state: state of the run to resume; None: this is a new run.
         warnings: texts to report as soon as the run begins.
         companions: coroutines that run beside the network.
+        moved: waits until the nodes must reach this machine at another address; None: they never
+            must.
     """
 
     loaded: LoadedNetwork
@@ -64,3 +66,4 @@ class RunPlan:
     resume_state: ResumeState | None = None
     warnings: tuple[str, ...] = ()
     companions: tuple[Companion, ...] = ()
+    moved: Callable[[Observer], Awaitable[None]] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import threading
+import time
 from collections.abc import Sequence
 
 from fission.adapters.cluster.members import Identity
@@ -13,6 +15,10 @@ from fission.core.base import BaseNode
 from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode, NodeInfo
 from fission.ports import NodeName
+
+#: Seconds for the host names of NODES at the start of a run: as long as it waits for its nodes. Later ones are found when a node
+#: answers.
+LOOK_UP_S = 5.0
 
 
 def only_here(nodes: Sequence[BaseNode]) -> bool:
@@ -31,7 +37,7 @@ class ConfiguredNodes:
         """
         self._nodes = nodes
         self._named = [node for node in nodes if not isinstance(node, MultiNode)]
-        self._ips = {node.ip: _addresses(node.ip) for node in self._named}
+        self._ips = _all_addresses([node.ip for node in self._named])
 
     def expected(self) -> list[NodeInfo]:
         """Return the nodes known by their own names; they have no room until they answer."""
@@ -72,12 +78,10 @@ class ConfiguredNodes:
         for node in self._named:
             if ip in self._ips[node.ip]:
                 return node
-        for node in self._named:
-            if not is_ip(node.ip):  # its address may have changed, or its name was not known yet
-                self._ips[node.ip] = _addresses(node.ip) or self._ips[node.ip]
-                if ip in self._ips[node.ip]:
-                    return node
-        return None
+        # addresses of names may have changed, or were not known yet
+        for host, found in _all_addresses([node.ip for node in self._named if not is_ip(node.ip)]).items():
+            self._ips[host] = found or self._ips[host]
+        return next((node for node in self._named if ip in self._ips[node.ip]), None)
 
     def _by_name(self, name: str) -> BaseNode | None:
         for node in self._named:
@@ -85,6 +89,25 @@ class ConfiguredNodes:
             if (node.named and node.name == name) or (host and name in (host, host.partition(".")[0])):
                 return node
         return None
+
+
+def _all_addresses(hosts: Sequence[str]) -> dict[str, set[str]]:
+    """Return the addresses of each host; none for names that are not known in time."""
+    found: dict[str, set[str]] = {host: _addresses(host) for host in hosts if is_ip(host)}
+    names = [host for host in hosts if host not in found]
+    answers: dict[str, set[str]] = {}
+
+    def look(name: str) -> None:
+        answers[name] = _addresses(name)
+
+    # at once, and not for longer: without its name server, each lookup takes 5 s and more
+    threads = [threading.Thread(target=look, args=(name,), name="fission-lookup", daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + LOOK_UP_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return {host: found[host] if host in found else answers.get(host, set()) for host in hosts}
 
 
 def _addresses(host: str) -> set[str]:
