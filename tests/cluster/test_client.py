@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.support import Site
+from tests.cluster.support import WAIT_S, Site
 from tests.e2e.failover import CHAIN, chain_rows
 from tests.waiting import Running
 
@@ -93,6 +93,25 @@ def test_a_client_that_stays_away(cluster: MakeSite) -> None:
     client = site.start("--resume")
     site.rows(site.row_count() + STEADY)
     assert all(incarnation == 2 for incarnation, _ in site.incarnations().values())
+    site.finish(client, chain_rows)
+
+
+@pytest.mark.slow
+def test_a_network_without_a_place_continues_when_its_nodes_are_back(cluster: MakeSite) -> None:
+    """As a service does it: the nodes lose their power, the client gives up, and is started again before and after they return."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0), extra="ALLOCATION_TIMEOUT = 1")
+    site.rows(STEADY)
+    for node in site.nodes.values():
+        node.kill()
+    client.wait(WAIT_S, exit_code=3)
+    count = site.row_count()
+    site.start("--resume-or-start").wait(WAIT_S, exit_code=3)
+    for node in site.nodes.values():
+        node.start()
+    client = site.start("--resume-or-start")
+    client.wait_for("continues; it ended with: no place for ", stream="stderr")
+    site.rows(count + STEADY)
     site.finish(client, chain_rows)
 
 

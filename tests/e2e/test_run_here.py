@@ -53,10 +53,10 @@ NAMES = ("Numbers 1", "Say 2", "Sum 3", "CSVSinkJob 4")
 class Site:
     """A project with a network that runs until `end` is called."""
 
-    def __init__(self, fission: CommandLine, extra: str = "") -> None:
+    def __init__(self, fission: CommandLine, extra: str = "", jobs: str = JOBS, listed: str = LISTED) -> None:
         self.fission = fission
-        self._end = fission.root / "end"
-        fission.project(network(JOBS, LISTED.format(end=str(self._end)), extra=extra))
+        self.end_file = fission.root / "end"
+        fission.project(network(jobs, listed.format(end=str(self.end_file)), extra=extra))
 
     @property
     def folder(self) -> Path:
@@ -69,7 +69,7 @@ class Site:
         eventually(lambda: len(self.sums()) >= rows, DEADLINE_S, lambda: f"{rows} rows; there are {len(self.sums())}")
 
     def end(self) -> None:
-        self._end.touch()
+        self.end_file.touch()
 
     def check(self) -> None:
         """The sink has each sum once, in order."""

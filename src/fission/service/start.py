@@ -96,7 +96,7 @@ def serve(
         sealing=Seals(keys),
         on_ready=manager.ready,
     )
-    asyncio.run(_until_signal(service))
+    asyncio.run(_until_signal(service, manager))
     log.info("node %s has ended", name)
     return EXIT_OK
 
@@ -108,15 +108,23 @@ def _keys(folder: Path) -> Keys:
         raise UserError(f"{why}. Only for networks with SECURITY = False: fission node --insecure") from None
 
 
-async def _until_signal(service: NodeService) -> None:
+async def _until_signal(service: NodeService, manager: ServiceManager) -> None:
     task = asyncio.current_task()
     running = asyncio.ensure_future(service.run())
+    alive = asyncio.ensure_future(manager.keep_alive())
+
+    def end() -> None:
+        manager.stopping()
+        running.cancel()
+
     try:
-        with ending_signals_call(asyncio.get_running_loop(), running.cancel):
+        with ending_signals_call(asyncio.get_running_loop(), end):
             await running
     except asyncio.CancelledError:
         if task is not None and hasattr(task, "cancelling") and task.cancelling():
             raise
+    finally:
+        alive.cancel()
 
 
 def _start_log() -> None:

@@ -18,11 +18,18 @@ from fission.cli.table import Session, example
 @click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after this time.")
 @click.option("--resume", is_flag=True, help="Continue the last run, whose client was killed.")
+@click.option(
+    "--resume-or-start",
+    is_flag=True,
+    help="For services: continue the last run, however it was stopped; if it has finished, or there is none, start one.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; see attach and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.option("--output", type=click.Path(path_type=Path), hidden=True)
 @click.pass_obj
-def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool, output: Path | None) -> int:
+def command(
+    session: Session, duration: float | None, resume: bool, resume_or_start: bool, detach: bool, as_json: bool, output: Path | None
+) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
     Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine,
@@ -40,7 +47,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
 
     interrupts.loaded()
     if detach:
-        return _detach(session, duration, resume, as_json)
+        return _detach(session, duration, "--resume-or-start" if resume_or_start else "--resume" if resume else "", as_json)
     from fission.project.foresight import warnings_of
 
     loaded = load_network(session)
@@ -49,7 +56,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
-    summary = run(loaded, duration=duration, observer=console, resume=resume, output=output)
+    summary = run(loaded, duration=duration, observer=console, resume=resume or resume_or_start, or_start=resume_or_start, output=output)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:
@@ -59,14 +66,14 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     return summary.exit_code
 
 
-def _detach(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
+def _detach(session: Session, duration: float | None, resume: str, as_json: bool) -> int:
     from fission.client.attach.attach import start_in_background
     from fission.client.folders.endings import OUTPUT_FILE
     from fission.client.folders.run_folders import LOCAL
 
     words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
     words += ["--for", str(duration)] if duration is not None else []
-    words += ["--resume"] if resume else []
+    words += [resume] if resume else []
     words += ["--json"] if as_json else []
     process = start_in_background(words, session.root / session.network)
     name = session.network

@@ -20,7 +20,7 @@ from fission.errors import UserError
 ENDING_FILE = "ending.json"
 #: The file in the folder of the run that holds the output of a client in the background.
 OUTPUT_FILE = "output.log"
-_FINISH = b'"what": "Finish"'
+_FINISH, _RESUMED = b'"what": "Finish"', b'"what": "Resumed"'
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,10 @@ def pid_of(running_file: Path) -> int:
 def _finished(folder: Path) -> bool:
     try:
         with (folder / EVENTS).open("rb") as file:
-            return any(_FINISH in line for line in file)
+            over = False
+            for line in file:
+                over = _FINISH in line or (over and _RESUMED not in line)
+            return over
     except OSError:
         return True
 

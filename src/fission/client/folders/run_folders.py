@@ -27,6 +27,10 @@ _NAME = re.compile(r"\d{4}-\d\d-\d\d-(\d+)", re.ASCII)
 _LAUNCHED = b'"what": "Launch"'
 
 
+class NoRunError(UserError):
+    """There is no earlier run."""
+
+
 def runs(network: Path) -> list[Path]:
     """Return the folders of the runs in a network's folder, newest first."""
     found = []
@@ -52,14 +56,14 @@ def to_resume(network: Path) -> Path:
     """Return the folder of the newest run that has started a job; the newest one if none has.
 
     Raises:
-        UserError: there is no run.
+        NoRunError: there is no run.
     """
     local = network / LOCAL
     if local.is_dir() and not local.is_symlink():
         return local  # made by an older version
     known = runs(network)
     if not known:
-        raise UserError(f"there is no run to resume in {network}; start one without --resume")
+        raise NoRunError(f"there is no run to resume in {network}; start one without --resume")
     return next(filter(started, known), known[0])
 
 

@@ -99,15 +99,17 @@ def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
         if not own.is_dir():
             own.mkdir()
             copy_dependencies(job, loaded.root, own)
-        lines.append(_info(job))
+        lines.append(f"{job._fission_id}: {described(job)}")
     (folder / INFO_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _info(job: BaseJob) -> str:
+def described(job: BaseJob) -> str:
+    """Return a job's name and pipes, as text of three lines."""
+
     def pipes(listed: Iterable[Any]) -> str:
         return ", ".join(str(pipe) for pipe in listed) or "-"
 
-    return f"{job._fission_id}: {job._fission_name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
+    return f"{job._fission_name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
 
 
 def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[logging.Handler]:

@@ -30,7 +30,7 @@ from fission.client.run.nodes.nodes import Nodes
 from fission.client.run.storage.checkpoint_service import CheckpointService
 from fission.client.run.storage.disk_threads import Disk
 from fission.client.run.storage.event_log import EventLog
-from fission.client.run.storage.resume_state import ResumeState
+from fission.client.run.storage.resume_state import RESUMED, ResumeState
 from fission.client.run.storage.resuming import Found, Resuming
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
@@ -238,6 +238,8 @@ class Coordinator:
             self._log.open(folder)
         except (DamagedFileError, OSError) as why:
             raise UserError(f"the event log of the run cannot be written: {why}") from None
+        if self._resuming.continues:
+            self._log.write({"what": RESUMED})
 
     def begin(self, bundles: Bundles) -> None:
         """Expect the nodes; jobs can be launched from now on.

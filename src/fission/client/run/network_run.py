@@ -29,6 +29,7 @@ from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.jobs.bundles import Bundles, plans
 from fission.client.run.plan import RunPlan
+from fission.client.run.service_notices import report_to
 from fission.client.run.storage.disk_threads import DiskThreads
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
@@ -191,13 +192,17 @@ class NetworkRun:
                     raise UserError(f"the run cannot start: {why.filename or self._folder}: {why.strerror or why}") from None
                 if plan.windows is not None:
                     self._windowed = plan.windows.open(self._loaded.name, "debug")
-                tasks.append(asyncio.create_task(coordinator.run(bundles)))
+                coordinating = asyncio.create_task(coordinator.run(bundles))
+                tasks += [coordinating, asyncio.create_task(plan.manager.keep_alive(lambda: not coordinating.done()))]
+                if plan.manager.wanted:
+                    tasks.append(asyncio.create_task(report_to(plan.manager, coordinator)))
                 tasks += [asyncio.ensure_future(companion(coordinator)) for companion in plan.companions]
                 if plan.moved is not None:
                     tasks.append(asyncio.ensure_future(self._leave_when(plan.moved)))
                 await self._until_over(coordinator, duration)
             reserve.release()  # lets the last files be written even if all other descriptors are taken
             if not self._moving:
+                plan.manager.stopping()
                 await self._stop_all(engine, coordinator)
             if plan.windows is not None:
                 plan.windows.close()

@@ -9,41 +9,35 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from fission import durable
 from fission.adapters import batman
 from fission.adapters.descriptors import raise_limit
-from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.keys import Keys
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory.segments import run_prefix
 from fission.client.folders import run_folders
-from fission.client.folders.endings import OUTPUT_FILE, keep_output
-from fission.client.folders.run_folders import EVENTS
-from fission.client.folders.work_folder import alone, fill_folder
+from fission.client.folders.work_folder import alone
 from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.engines.cluster import GATHER_S, all_archives, cluster_engine, guard_of, network_keys
 from fission.client.run.engines.combined import CombinedEngine
-from fission.client.run.engines.listening import check_ports, client_address
+from fission.client.run.engines.listening import await_address, check_ports, client_address
 from fission.client.run.engines.local import local_engine
 from fission.client.run.engines.own_address import until_moved
-from fission.client.run.jobs.bundles import Addresses, HostAddresses, groups_of, plans
-from fission.client.run.network_run import CHECKPOINTS, ClientMovedError, NetworkRun
+from fission.client.run.jobs.bundles import Addresses, HostAddresses, groups_of
+from fission.client.run.network_run import ClientMovedError, NetworkRun
 from fission.client.run.nodes.configured_nodes import ConfiguredNodes, only_here
 from fission.client.run.plan import RunPlan
-from fission.client.run.storage.checkpoint_service import check_stored
-from fission.client.run.storage.resume_state import CURE, ResumeState, read_history
+from fission.client.run.start import Start, identity_of, resumes
 from fission.client.serve.windows import Windows
 from fission.core.addresses import host_port
 from fission.core.base import group_names
 from fission.core.checks import CLIENT
 from fission.core.nodes import NodeInfo
-from fission.errors import UserError
 from fission.ports import NodeName, Observer, Place
 from fission.posix.loop_signals import LoopSignals
+from fission.posix.service_manager import ServiceManager
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
@@ -52,8 +46,6 @@ log = logging.getLogger("fission.client")
 
 #: Seconds between two measurements of the links' quality; arbitrary: batman-adv itself sends its messages every second.
 QUALITIES_S = 1.0
-#: In the run's folder: the file with the identity by which nodes know the run.
-IDENTITY = "run.json"
 
 
 def run(
@@ -63,6 +55,7 @@ def run(
     observer: Observer | None = None,
     stdin: bool = True,
     resume: bool = False,
+    or_start: bool = False,
     output: Path | None = None,
 ) -> Summary:
     """Run the network on its NODES until it ends or fails, time is up or a signal arrives. Blocks.
@@ -80,6 +73,8 @@ def run(
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
         resume: continue the last run, whose client was killed, with its snapshots, its running jobs
             and the files of its sinks.
+        or_start: with ``resume``: a run that failed is continued too; if no run is left to continue,
+            a new one begins; and the run waits until this machine has the address CLIENT_IP.
         output: file behind standard output and standard error, which is moved into the folder of
             the run. None: there is no such file.
 
@@ -92,11 +87,14 @@ def run(
             this machine's, there are no keys, or the limit on open files is too low.
         EngineError: processes cannot be started, or an address is in use.
     """
+    manager = ServiceManager()
     here = only_here(loaded.config.nodes) and loaded.config.cluster is None
     keys = None if here else network_keys(loaded)
     observer = observer or Observer()
     if here:
         observer.notice(_why_here(loaded))
+    elif or_start:
+        await_address(loaded, lambda text: _waits(text, observer, manager))
     else:
         client_address(loaded)  # reports what is wrong with it before anything else happens
     check_descriptors(loaded)
@@ -109,12 +107,14 @@ def run(
                 check_ports(loaded, ip)
             run_folder = make_run_folder()
             try:
+                if or_start and before is None:
+                    resume = resumes(loaded, observer.notice)
                 folder = before or _folder(loaded, observer, resume=resume)
-                identity = _identity(folder) if resume else secrets.token_hex(8)
-                start = _Start(loaded, folder, identity, output, resume=resume)
+                identity = identity_of(folder) if resume else secrets.token_hex(8)
+                start = Start(loaded, folder, identity, output, resume=resume, failed=or_start)
                 plan = _plan_here(start, run_folder, stdin) if here else _plan_on_nodes(start, run_folder, stdin, keys, observer)
                 left_s = duration if before is None or duration is None else max(0.0, duration - (time.monotonic() - begun))
-                summary = asyncio.run(NetworkRun(plan, observer).main(left_s, signals))
+                summary = asyncio.run(NetworkRun(dataclasses.replace(plan, manager=manager), observer).main(left_s, signals))
                 return summary if before is None else dataclasses.replace(summary, seconds=time.monotonic() - begun)
             except ClientMovedError:
                 observer.warning(f"this machine's address was {ip} and is {client_address(loaded)} now: the network continues there")
@@ -131,86 +131,17 @@ def _folder(loaded: LoadedNetwork, observer: Observer, *, resume: bool) -> Path:
     return run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
 
 
+def _waits(text: str, observer: Observer, manager: ServiceManager) -> None:
+    observer.notice(text)
+    manager.status(text)
+
+
 def _why_here(loaded: LoadedNetwork) -> str:
     why = "names no other machine" if loaded.config.nodes else "is empty"
     return f"NODES {why}: {loaded.name} runs on this machine alone"
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What a new or resumed run begins with.
-
-    Attributes:
-        loaded: the network.
-        folder: folder of the run.
-        identity: identity by which nodes know the run.
-        output: file behind standard output and standard error, if it belongs in the folder of the
-            run.
-        resume: whether the run is resumed.
-    """
-
-    loaded: LoadedNetwork
-    folder: Path
-    identity: str
-    output: Path | None
-    resume: bool
-
-    def state(self) -> tuple[ResumeState | None, tuple[str, ...]]:
-        """Return the state of the run to resume, None for a new run; and warnings."""
-        if not self.resume:
-            return None, ()
-        state = read_history(self.folder, plans(self.loaded.network, self.loaded.config.restarts))
-        jobs = [job for job in self.loaded.network.jobs if job not in state.network.finished]
-        check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, state.stored)
-        self._keep_output()  # before there are processes with the same standard output
-        torn = f"{self.folder / EVENTS}: its last {state.torn_bytes} bytes are an entry that was not written to its end"
-        return state, (torn,) if state.torn_bytes else ()
-
-    def make_folders(self) -> None:
-        """Prepare the folder of the run.
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
-        if not self.resume:
-            run_folders.make_run(self.folder, self._fill)
-            self._keep_output()
-            run_folders.remove_old(self.loaded.folder, self.loaded.config.keep_runs, self.folder)
-            return
-        try:
-            fill_folder(self.loaded, self.folder)
-            if self.folder.name != run_folders.LOCAL:
-                run_folders.point(self.loaded.folder, self.folder)
-        except OSError as why:
-            raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
-
-    def _keep_output(self) -> None:
-        if self.output is not None:
-            try:
-                keep_output(self.output, self.folder)
-            except OSError as why:
-                raise UserError(f"{self.folder / OUTPUT_FILE} cannot be written: {why.strerror or why}") from None
-
-    def _fill(self, folder: Path) -> None:
-        fill_folder(self.loaded, folder)
-        durable.write_whole(folder / EVENTS, durable.seal({"s": 0, "what": "Run", "run": self.identity, "network": self.loaded.name}))
-        durable.write_json(folder / IDENTITY, {"run": self.identity})
-
-
-def _identity(folder: Path) -> str:
-    path = folder / IDENTITY
-    try:
-        return str(durable.read_json(path)["run"])
-    except durable.DamagedFileError as why:
-        raise UserError(f"the run cannot be resumed: {why}; {CURE}") from None
-    except KeyError:
-        raise UserError(f"the run cannot be resumed: {path} is of another version of FISSION; {CURE}") from None
-    except OSError as why:
-        text = f"there is no run to resume in {folder}: {path}: {why.strerror or why}; start one without --resume"
-        raise UserError(text) from None
-
-
-def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
+def _plan_here(start: Start, run_folder: str, stdin: bool) -> RunPlan:
     """Return the plan for NODES without another machine: all jobs run here, without any service."""
     loaded, network = start.loaded, start.loaded.network
     addresses = Addresses(run_folder, run_prefix())
@@ -231,7 +162,7 @@ def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
     )
 
 
-def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
+def _plan_on_nodes(start: Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
     """Return the plan for other machines: local jobs run here, all others on the nodes."""
     loaded, network, config = start.loaded, start.loaded.network, start.loaded.config
     configured, archives = ConfiguredNodes(config.nodes), Archives(loaded)

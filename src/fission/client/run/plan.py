@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +12,7 @@ from fission.client.run.storage.resume_state import ResumeState
 from fission.client.serve.windows import Windows
 from fission.core.nodes import NodeInfo
 from fission.ports import Engine, Observer
+from fission.posix.service_manager import ServiceManager
 from fission.project.config import LoadedNetwork
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class RunPlan:
         companions: coroutines that run beside the network.
         moved: waits until the nodes must reach this machine at another address; None: they never
             must.
+        manager: the service manager that started this process.
     """
 
     loaded: LoadedNetwork
@@ -67,3 +69,4 @@ class RunPlan:
     warnings: tuple[str, ...] = ()
     companions: tuple[Companion, ...] = ()
     moved: Callable[[Observer], Awaitable[None]] | None = None
+    manager: ServiceManager = field(default_factory=ServiceManager)

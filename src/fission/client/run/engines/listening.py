@@ -9,6 +9,8 @@ import contextlib
 import errno
 import os
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,18 +19,47 @@ from fission.core.addresses import host_port, is_ip
 from fission.errors import EngineError, UserError
 from fission.project.config import LoadedNetwork
 
+#: Seconds between two looks whether this machine has got its address; arbitrary.
+AGAIN_S = 1.0
 #: The sockets that listen there: (kind of socket, port minus PORT).
 SOCKETS = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2))
 #: Commands of a network that listen for nodes.
 COMMANDS = ("run", "collect", "allocate", "senddata", "removedata")
 
 
+class NoAddressError(UserError):
+    """This machine does not have the address of CLIENT_IP. It may get it later, from DHCP for example."""
+
+
+def await_address(loaded: LoadedNetwork, notice: Callable[[str], None], again_s: float = AGAIN_S) -> None:
+    """Wait until this machine has the address that CLIENT_IP means. Blocks.
+
+    Args:
+        loaded: the network.
+        notice: called with a text when there is something to wait for.
+        again_s: seconds between two looks.
+
+    Raises:
+        UserError: CLIENT_IP means no address that could be used.
+    """
+    said = False
+    while True:
+        try:
+            client_address(loaded)
+            return
+        except NoAddressError as why:
+            if not said:
+                said = True
+                notice(f"waiting for the address of this machine: {why}")
+        time.sleep(again_s)
+
+
 def client_address(loaded: LoadedNetwork) -> str:
     """Return the address that CLIENT_IP means: the client listens there, and gives it to its nodes.
 
     Raises:
-        UserError: CLIENT_IP is not set, is not known, or means no address of this machine that
-            another machine could reach.
+        NoAddressError: CLIENT_IP is not known, or is not an address of this machine.
+        UserError: CLIENT_IP is not set, or means no address that another machine could reach.
     """
     host = loaded.config.client_ip
     where = f"{loaded.name}/config.py"
@@ -38,13 +69,13 @@ def client_address(loaded: LoadedNetwork) -> str:
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError as why:
-        raise UserError(f"{must}; the name {host} cannot be resolved here ({why.strerror or why}); write the address itself") from None
+        raise NoAddressError(f"{must}; the name {host} cannot be resolved here ({why.strerror or why}); write the address itself") from None
     ips = [str(entry[4][0]) for entry in found if not str(entry[4][0]).startswith("fe80:")]
     reasons = {ip: _unusable(ip) for ip in ips}
     here = [ip for ip, reason in reasons.items() if not reason]
     if not here:
         named = "" if is_ip(host) else f", which is {' and '.join(reasons) or 'link-local'} here,"
-        raise UserError(f"{must}; {host}{named} is not ({next(iter(reasons.values()), 'it has no other address')})")
+        raise NoAddressError(f"{must}; {host}{named} is not ({next(iter(reasons.values()), 'it has no other address')})")
     far = [ip for ip in here if not (ip.startswith("127.") or ip == "::1")]
     if not far and not is_ip(host) and host != "localhost":
         # Debian writes 127.0.1.1 into /etc/hosts for a machine's own name

@@ -33,6 +33,11 @@ class Resuming:
         self._history = history
         self._running: set[tuple[int, int]] = set()  # incarnations that nodes had when they joined
 
+    @property
+    def continues(self) -> bool:
+        """Whether an earlier client began the run."""
+        return self._history is not None
+
     def restore(self, supervisor: Supervisor, addresses: Addresses, channel: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
         """Restore what the earlier client knew.
 
