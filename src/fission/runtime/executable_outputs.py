@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from fission.core.base_pipe import BasePipe, TruncatedBlock
@@ -142,20 +143,29 @@ class ExecutableOutputs:
 
     def _put_run(self, index: int, output: OutputShell, payloads: list[bytes], head: int) -> None:
         """Send blocks of the program; the first one has ``head``, the others have none."""
-        sent = 0
-        while sent < len(payloads):
-            numbers = self._numbers(index, len(payloads) - sent)
-            some = payloads[sent : sent + len(numbers)] if numbers else payloads[sent:]
-            sent += len(some)
+        for first, end in self._numbered_slices(index, output, len(payloads)):
+            for payload in payloads[first:end]:
+                output.put(payload, head)
+                head = 0
+
+    def _numbered_slices(self, index: int, output: OutputShell, count: int) -> Iterator[tuple[int, int]]:
+        """Number ``count`` blocks that arrived, and prepare the output for those that it sends.
+
+        Yield (first, end) for each slice of them whose numbers follow each other. Blocks that a
+        closed output does not need are left out.
+        """
+        end = 0
+        while end < count:
+            first = end
+            numbers = self._numbers(index, count - first)
+            end = first + len(numbers) if numbers else count
             if not numbers:
                 self._numbered.wait()
             elif output.closed:
                 continue
             else:
                 output.seek(numbers[0])
-            for payload in some:
-                output.put(payload, head)
-                head = 0
+            yield first, end
 
     def _read_packed(self, index: int, output: OutputShell, reader: BlockReader, size: int) -> None:
         """Read and send blocks of ``size`` bytes until the end, as many as there are at a time."""
@@ -193,20 +203,11 @@ class ExecutableOutputs:
             size: length of a block, in bytes.
             memory: shared memory that begins with them; None if they are elsewhere.
         """
-        whole = len(data)
-        while data:
-            numbers = self._numbers(index, len(data) // size)
-            some = data[: len(numbers) * size] if numbers else data
-            data = data[len(some) :]
-            if not numbers:
-                self._numbered.wait()
-            elif output.closed:
-                continue
-            else:
-                output.seek(numbers[0])
+        for first, end in self._numbered_slices(index, output, len(data) // size):
+            some = data[first * size : end * size]
             if memory is None:
                 output.put_packed(some, size)
-            elif len(some) < max(whole, SMALLEST_BYTES) or (lease := self._leased(index, memory, whole)) is None:
+            elif len(some) < max(len(data), SMALLEST_BYTES) or (lease := self._leased(index, memory, len(data))) is None:
                 output.put_packed(memoryview(bytes(some)), size)  # the memory is used again
             else:
                 output.put_leased(lease, size)
