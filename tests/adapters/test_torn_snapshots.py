@@ -313,3 +313,24 @@ def test_a_snapshot_under_the_name_of_another_one_is_refused(tmp_path: Path) -> 
     os.replace(tmp_path / str(JOB) / "0.5", tmp_path / str(JOB) / "0.6")
     assert "after block 5 of generation 0" in store.damaged(JOB)[0, 6]
     assert store.load(JOB) == []
+
+
+@pytest.mark.parametrize("name", ["spare-1.0.3", "0.2"])
+def test_what_cannot_be_read_for_now_is_not_deleted(tmp_path: Path, name: str) -> None:
+    """After a power cut, a confirmed snapshot may have the name of an older one; too many open files are no damage."""
+    store = FileCheckpoints(tmp_path)
+    for block in (3, 4):
+        store.put(JOB, 0, block, b"%d" % block)
+        store.prune(JOB, 0, block)
+    for block in (5, 7):  # 5 says that those before 4 are not needed
+        store.put(JOB, 0, block, b"%d" % block)
+    os.replace(tmp_path / str(JOB) / "0.7", tmp_path / str(JOB) / name)
+
+    def fail(operation: str, path: Path) -> None:
+        if path.name == name and operation == "open":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with durable.interpose(fail):
+        later = FileCheckpoints(tmp_path)
+        later.put(JOB, 0, 6, b"6")
+    assert FileCheckpoints(tmp_path).load(JOB) == [(0, block, b"%d" % block) for block in (4, 5, 6, 7)]

@@ -241,6 +241,7 @@ class FileCheckpoints:
         """Read all files of a job; change nothing."""
         survey, found = _Survey(), []
         damaged: list[tuple[Number | None, Path]] = []
+        unreadable: list[tuple[Number | None, Path]] = []
         for name in self._names(job):
             number, spare = _number(name), _SPARE.fullmatch(name)
             if number is None and spare is None:
@@ -251,8 +252,12 @@ class FileCheckpoints:
             path = self._folder / str(job) / name
             try:
                 label, size = durable.read_label(path)
-            except (durable.DamagedFileError, OSError):
+            except durable.DamagedFileError:
                 damaged.append((number, path))
+                continue
+            except OSError as why:  # whatever its name, it may hold what was confirmed, for a store that can read it
+                log.warning("%s is left alone, because it cannot be read: %s", path, why.strerror or why)
+                unreadable.append((number, path))
                 continue
             if label is None:
                 label, size = Label(0, number or (0, 0), (0, 0)), 0
@@ -266,11 +271,11 @@ class FileCheckpoints:
                 survey.spares.append(_Spare(path, number, size))
             else:
                 survey.useless.append(path)
-        for named, path in damaged:
-            if named is None or named < survey.needed or named in survey.whole:
-                survey.useless.append(path)
-            else:
+        for named, path in (*damaged, *unreadable):
+            if named is not None and named >= survey.needed and named not in survey.whole:
                 survey.damaged[named] = path
+            elif (named, path) in damaged:
+                survey.useless.append(path)
         return survey
 
     def _set_names(self, job: JobId, survey: _Survey) -> None:
