@@ -33,7 +33,7 @@ LIMITS = {
     "silent client, seen by a node": f"{node_lease.QUIET_PULSES} pulses",
     "orphaned jobs": "`ORPHAN_TIMEOUT`",
     "stalled job": f"{progress.CONFIRM_S:g} s to confirm",
-    "silent job": f"{progress.SILENT_S:g} s (shown",
+    "silent job": f"{progress.LATE_S:g} s (shown",
     "program without output": f"{relay.SILENT_S:g} s, then",
     "link quality": f"{link_quality.LOST_S:g} s",
     "unfinished handshake": f"{connection_limit.PATIENCE_S:g} s, {connection_limit.MOST_STRANGERS} at a time",

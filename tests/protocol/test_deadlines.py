@@ -153,9 +153,9 @@ def test_the_deadlines_of_nodes_and_jobs_are_those_that_a_look_at_all_finds(seed
 class ForgetsTheSuspicion(Progress):
     """A broken variant: a report that ends a suspicion does not bring the deadline forward."""
 
-    def heard(self, job, mark, doing, now):  # type: ignore[no-untyped-def]
+    def heard(self, job, mark, doing, now, next_s=1.0):  # type: ignore[no-untyped-def]
         deadlines, self._deadlines = self._deadlines, Deadlines(lambda job: None)
-        super().heard(job, mark, doing, now)
+        super().heard(job, mark, doing, now, next_s)
         self._deadlines = deadlines
 
 

@@ -156,16 +156,20 @@ def test_blocks_arrive_and_are_released() -> None:
     assert (output.released, len(output.window)) == (3, 0)
 
 
-def test_a_small_release_waits_until_its_deadline() -> None:
+def test_a_small_release_waits_until_its_deadline_after_another() -> None:
     first, second = pair()
     first.put(b"a")
+    join(first, second)
+    take(second)
+    assert [message.released for message in second.sent() if isinstance(message, Release)] == [1]  # a slow link needs no timer
+    first.put(b"b")
     join(first, second)
     take(second)
     assert [effect for effect in second.effects() if not isinstance(effect, Arm)] == []
     due = second.endpoint.tick(0.0)
     assert due == second.endpoint.next_deadline == RELEASE_AFTER_S
     second.endpoint.tick(RELEASE_AFTER_S)
-    assert [message.released for message in second.sent() if isinstance(message, Release)] == [1]
+    assert [message.released for message in second.sent() if isinstance(message, Release)] == [2]
 
 
 def test_blocks_are_held_until_their_deadline() -> None:

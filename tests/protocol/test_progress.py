@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fission.protocol.progress import CONFIRM_S, SILENT_S, Progress
+from fission.protocol.progress import CONFIRM_S, LATE_S, Progress
 
 TIMEOUT_S = 5.0
 
@@ -84,16 +84,32 @@ def test_a_new_incarnation_begins_anew_and_an_ended_process_is_not_stalled() -> 
     assert progress.stand(1, 99.0) is None
 
 
-def test_a_job_without_reports_is_silent() -> None:
+def test_a_job_whose_next_report_is_late_is_silent() -> None:
+    for next_s in (1.0, 5.0):
+        progress = watched()
+        progress.heard(2, 1, "RUN", 1.0, next_s)
+        stands = [progress.stand(2, 1.0 + next_s + LATE_S * share) for share in (0.9, 1.0)]
+        assert [stand.silent for stand in stands if stand is not None] == [False, True]
+
+
+def test_a_job_that_reports_rarely_is_not_stalled_between_two_reports() -> None:
     progress = watched()
-    progress.heard(2, 1, "RUN", 1.0)
-    stands = [progress.stand(2, at) for at in (1.0 + SILENT_S / 2, 1.0 + SILENT_S)]
-    assert [stand.silent for stand in stands if stand is not None] == [False, True]
+    for number in range(10):
+        progress.heard(2, number, "RUN", 5.0 * number, 5.0)
+        stand = progress.stand(2, 5.0 * number + 4.9)
+        assert stand is not None
+        assert (stand.reported_s, stand.silent) == (0.0, False)
+    progress.heard(2, 9, "RUN", 50.0)  # now it hangs
+    hanging, frozen = progress.stand(2, 50.5), progress.stand(2, 60.0)
+    assert hanging is not None
+    assert frozen is not None
+    assert (hanging.reported_s, hanging.silent) == (5.0, False)
+    assert (frozen.reported_s, frozen.silent) == (15.0, True)
 
 
 class TakesWaitingForStanding(Progress):
-    def heard(self, job, mark, doing, now):  # type: ignore[no-untyped-def]
-        super().heard(job, mark, "RUN", now)
+    def heard(self, job, mark, doing, now, next_s=1.0):  # type: ignore[no-untyped-def]
+        super().heard(job, mark, "RUN", now, next_s)
 
 
 class JudgesAtOnce(Progress):

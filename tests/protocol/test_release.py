@@ -66,6 +66,7 @@ class Job:
         self.now = 0.0
         self.released: dict[int, int] = {}  # by generation; CLOSED when all of it is
         self.deadline = NEVER
+        self.small_at: list[float] = []  # times of releases that cover less than the share of a window
 
     def step(self, what: str, number: int) -> None:
         """Let something happen; afterwards the job checks what it may release."""
@@ -109,18 +110,24 @@ class Job:
             rule.begin_tick()
             releasable = [(1, rule.finished_upto())]
             if rule.tick(self.now, pending=rule.pending(releasable)):
-                self._send(rule.due(releasable, force=True)[0])
+                self._send_small(releasable)
             self.deadline = rule.next_deadline
         if rule.worth_a_look():
             upto = rule.finished_upto()
             due, left = rule.due([(1, upto)])
             rule.found(upto)
             self._send(due)
-            if left:
+            if left and rule.rested(self.now):
+                self._send_small([(1, upto)])
+            elif left:
                 self.deadline = min(self.deadline, rule.left(self.now))
         for generation in rule.older_released():
             self.check_older(generation)
             self.released[generation] = CLOSED
+
+    def _send_small(self, releasable: list[tuple[int, int]]) -> None:
+        self.small_at.append(self.now)
+        self._send(self.rule.due(releasable, force=True)[0])
 
     def _send(self, due: list[tuple[int, int]]) -> None:
         for pipe, upto in due:
@@ -151,6 +158,8 @@ class Job:
             self.now += RELEASE_AFTER_S
             self.look()
         assert self.released.get(self.rule.generation, 0) >= self.rule.finished_upto()
+        pauses = [after - before for before, after in zip(self.small_at, self.small_at[1:], strict=False)]
+        assert min(pauses, default=NEVER) >= RELEASE_AFTER_S - 1e-9, "small releases follow each other closely"
         if not any(output.kept for output in self.outputs) and (self.device is None or self.device.generation == self.rule.generation):
             assert self.rule.older == [] or (self.snapshots is not None and self.snapshots.settling)
 
@@ -252,6 +261,21 @@ class Timeless(ReleaseRule):
         return False
 
 
+class Restless(ReleaseRule):
+    """Sends a small release for every compute block."""
+
+    def rested(self, now: float) -> bool:
+        return True
+
+
+class Restful(ReleaseRule):
+    """Forgets what it left for later, because it takes it for sent."""
+
+    def left(self, now: float) -> float:
+        super().left(now)
+        return NEVER
+
+
 class Repeats(ReleaseRule):
     """Keeps what it has sent when a generation begins."""
 
@@ -278,7 +302,7 @@ class Skips(ReleaseRule):
 
 @pytest.mark.parametrize(
     "broken",
-    [Undone, Unreleased, OneConsumer, Unsynced, NoSnapshot, ForgetsOlder, OlderAtOnce, Timeless, Repeats, Sleeps, Skips],
+    [Undone, Unreleased, OneConsumer, Unsynced, NoSnapshot, ForgetsOlder, OlderAtOnce, Timeless, Restless, Restful, Repeats, Sleeps, Skips],
     ids=lambda kind: kind.__name__,
 )
 def test_a_broken_rule_is_caught(broken: type[ReleaseRule]) -> None:

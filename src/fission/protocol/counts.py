@@ -1,8 +1,11 @@
-"""Statistics of one incarnation's pipes, reported to the client about once a second and at the end.
+"""Statistics of one incarnation's pipes, reported to the client again and again and at the end.
 
 Numbered things are reported with the number reached in each generation. The client takes the
 highest number of all incarnations, because a new incarnation processes some blocks again. All other
 counts cover this incarnation only, and the client adds them up.
+
+A job reports once a second while it works. One that does little reports every five seconds: a
+report wakes up two processes, which is most of what an idle job costs.
 """
 
 from __future__ import annotations
@@ -10,11 +13,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.messages.job_to_client import InputTotals, JobCounts, OutputTotals
+from fission.protocol.messages.job_to_client import CountsReport, InputTotals, JobCounts, OutputTotals
 from fission.protocol.output import Output
+from fission.protocol.progress import Doing
+
+NEVER = float("inf")
 
 #: Seconds between two reports. Arbitrary: the counts of a killed process since its last report are lost.
 REPORT_S = 1.0
+#: Seconds between two reports of a job that does little. Arbitrary: a person who looks at them waits no longer.
+SLOW_REPORT_S = 5.0
+#: Blocks between two reports, taken or sent, that are little. Arbitrary: so few may be lost from the counts of a killed process.
+LITTLE_BLOCKS = 20
+#: Reports are made when the clock shows a multiple of this share of the time between them: the jobs of
+#: a machine share the clock, and its client wakes up once for those that come together. Arbitrary: so
+#: many reports come together that a wake-up is worth it, and so few that other work is not held up.
+GRID_SHARE = 10
+
+
+def next_report(now: float, interval_s: float = REPORT_S) -> float:
+    """Return the time of the report after one at ``now``: the interval after the nearest time on its grid."""
+    grid_s = interval_s / GRID_SHARE
+    return (round(now / grid_s) + GRID_SHARE) * grid_s
 
 
 class Counter:
@@ -27,7 +47,7 @@ class Counter:
         due: time of the next `tick`, in seconds.
     """
 
-    def __init__(self, inputs: Inputs, outputs: Sequence[Output], *, numbers_itself: bool) -> None:
+    def __init__(self, inputs: Inputs, outputs: Sequence[Output], *, numbers_itself: bool, judged: bool = False) -> None:
         """Begin at zero.
 
         Args:
@@ -35,22 +55,47 @@ class Counter:
             outputs: outputs of the job.
             numbers_itself: whether the job's compute blocks have the numbers of its output blocks,
                 as in a source.
+            judged: whether the client judges the job by its progress, so that it always reports
+                once a second.
         """
-        self._inputs, self._outputs, self._numbers_itself = inputs, outputs, numbers_itself
+        self._inputs, self._outputs, self._numbers_itself, self._judged = inputs, outputs, numbers_itself, judged
         self.malformed = self.not_shared = 0
         self.due = 0.0
         self.done_before: dict[int, int] = {}
+        self._blocks = 0  # taken and sent until the last report
+        self._done = 0  # `done` at the last report
+        self._busy_due = NEVER  # the time of the next report, if the job does much until then
 
     def switch(self) -> None:
         """Record the last compute block of this generation, which is about to end."""
         self.done_before[self._inputs.rule.generation] = self.done
 
     def tick(self, now: float) -> bool:
-        """Return whether it is time to report."""
-        if now < self.due:
+        """Return whether it is time to report; `report` must follow."""
+        if now < self.due and (now < self._busy_due or abs(self.done - self._done) < LITTLE_BLOCKS):
             return False
-        before, self.due = self.due, now + REPORT_S
-        return before > 0
+        if self.due > 0:
+            return True
+        self.due = next_report(now)  # it has just begun
+        return False
+
+    def report(self, now: float, doing: Doing) -> CountsReport:
+        """Return the report that is due, and settle when the next one is.
+
+        Args:
+            now: current time, in seconds.
+            doing: what the job's loop does.
+        """
+        counts = self.counts()
+        blocks = sum(counts.compute_blocks.values()) + sum(one.received for one in counts.inputs.values())
+        blocks += sum(sum(one.sent.values()) for one in counts.outputs.values())
+        little, none = blocks - self._blocks < LITTLE_BLOCKS, blocks == self._blocks
+        # user code that does not return may hang: that is shown soon
+        slow = little and not self._judged and not (none and doing in (Doing.SETUP, Doing.RUN))
+        self._blocks, self._done = blocks, self.done
+        self._busy_due = next_report(now)
+        self.due = next_report(now, SLOW_REPORT_S) if slow else self._busy_due
+        return CountsReport(counts=counts, doing=doing.name, next_s=SLOW_REPORT_S if slow else REPORT_S)
 
     @property
     def done(self) -> int:

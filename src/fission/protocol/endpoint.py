@@ -32,7 +32,7 @@ from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import LentBuffer
 from fission.protocol.link_messages import Command, Data, Message, Release, Starved
-from fission.protocol.messages.job_to_client import CountsReport, JobWarning, WorkDone
+from fission.protocol.messages.job_to_client import JobWarning, WorkDone
 from fission.protocol.output import Output
 from fission.protocol.pacing import PRESS_S
 from fission.protocol.progress import Doing
@@ -100,7 +100,7 @@ class Endpoint:
         self.checkpoints = None if spec.checkpoint is None else Checkpointing(spec.checkpoint, self.effects)
         self.rule.snapshots = self.checkpoints
         self.retained = RetainedValues(self.inputs.optional, client=spec.client, effects=self.effects)
-        self.counter = Counter(self.inputs, self.outputs, numbers_itself=spec.is_source)
+        self.counter = Counter(self.inputs, self.outputs, numbers_itself=spec.is_source, judged=spec.judged)
         self.ending = JobEnd(self.outputs, self.inputs, self._report_end if spec.client else None)
         self.begun = self.finishing = False
         self.reset_to = spec.generation
@@ -282,7 +282,10 @@ class Endpoint:
             self.retained.hand_over()
         if self.rule.worth_a_look(force=force) and self.pass_releases(force=force):
             # also for jobs with outputs: the release of an output may have arrived before the job recorded the block as done
-            self._arm(self.rule.left(now))
+            if self.rule.rested(now):
+                self.pass_releases()
+            else:
+                self._arm(self.rule.left(now))
 
     def pass_releases(self, *, force: bool = True) -> bool:
         """Release what may be released; return whether something is left. See `release`."""
@@ -478,7 +481,7 @@ class Endpoint:
             self.effects.append(Wake())
         due = min((output.tick(now) for output in self.outputs), default=NEVER)
         if self.counter.tick(now):
-            self.effects.append(TellClient(CountsReport(counts=self.counter.counts(), doing=self._doing(typing=typing).name)))
+            self.effects.append(TellClient(self.counter.report(now, self._doing(typing=typing))))
             self.effects += [TellClient(JobWarning(text=text)) for text in self._unbounded.look(self.outputs)]
         rule = self.rule
         rule.begin_tick()

@@ -56,6 +56,7 @@ class EndpointSpec:
         window_blocks: size of a window, in blocks.
         window_bytes: size of a window, in bytes.
         head_size: size of a head, in bytes.
+        judged: whether the client judges the job by its progress (STALL_TIMEOUT).
     """
 
     inputs: Sequence[InputSpec] = ()
@@ -69,3 +70,4 @@ class EndpointSpec:
     window_blocks: int = WINDOW_BLOCKS
     window_bytes: int = WINDOW_BYTES
     head_size: int = 1
+    judged: bool = False

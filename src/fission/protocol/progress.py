@@ -2,11 +2,13 @@
 
 Rules
     Once a second a job's process reports its counters and what its loop does: it waits for input,
-    for room in an output or for the end of its consumers, or it runs the user's code. A job makes
-    progress while its counters change; a job that waits is not the one that stalls. Until a job's
-    first report it is in `setup`. A job with STALL_TIMEOUT that has made no progress for that long
-    is stalled, once for each incarnation. Before that judgement, reports that may already be on
-    their way are awaited (`CONFIRM_S`): the client itself may have been frozen.
+    for room in an output or for the end of its consumers, or it runs the user's code. One that does
+    little, and has no STALL_TIMEOUT, reports more rarely; each report says when the next one is due
+    (`fission.protocol.counts`). A job makes progress while its counters change; a job that waits is
+    not the one that stalls. Until a job's first report it is in `setup`. A job with STALL_TIMEOUT
+    that has made no progress for that long is stalled, once for each incarnation. Before that
+    judgement, reports that may already be on their way are awaited (`CONFIRM_S`): the client itself
+    may have been frozen.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from fission.protocol.deadlines import Deadlines
 #: Seconds between the end of STALL_TIMEOUT and the judgement. A job reports its counters once a
 #: second (`fission.protocol.counts`).
 CONFIRM_S = 1.5
-#: Seconds without a report after which a process counts as silent: three reports.
-SILENT_S = 3.0
+#: Seconds by which a report is late when its process counts as silent. Arbitrary: two more reports of a busy job.
+LATE_S = 2.0
 
 
 class Doing(Enum):
@@ -39,6 +41,7 @@ class _JobProgress:
     since: float  # time of its last progress
     heard: float
     doing: Doing = Doing.SETUP
+    next_s: float = 1.0  # seconds from `heard` to its next report
     mark: Hashable = None
     suspected: float | None = None
     judged: bool = False
@@ -50,11 +53,13 @@ class Stand:
 
     Attributes:
         seconds: seconds since its last progress.
+        reported_s: the part of them until its last report, which is known; all of them if it is silent.
         where: its last known activity, in words.
         silent: whether its process reports nothing, so that only the kernel knows more.
     """
 
     seconds: float
+    reported_s: float
     where: str
     silent: bool
 
@@ -84,7 +89,7 @@ class Progress:
             self._jobs[job] = _JobProgress(now, now, Doing.RUN)
             self._deadlines.add(job)
 
-    def heard(self, job: int, mark: Hashable, doing: str, now: float) -> None:
+    def heard(self, job: int, mark: Hashable, doing: str, now: float, next_s: float = 1.0) -> None:
         """Record a job's report.
 
         Args:
@@ -92,11 +97,12 @@ class Progress:
             mark: its counters.
             doing: its activity, the name of a `Doing`.
             now: the current time.
+            next_s: seconds until its next report.
         """
         known = self._jobs.get(job)
         if known is None:
             return
-        known.heard = now
+        known.heard, known.next_s = now, next_s
         known.doing = Doing.__members__.get(doing, Doing.RUN)
         if mark != known.mark or known.doing in (Doing.INPUT, Doing.ROOM, Doing.END):
             suspected, known.mark, known.since, known.suspected = known.suspected, mark, now, None
@@ -112,8 +118,9 @@ class Progress:
         known = self._jobs.get(job)
         if known is None:
             return None
-        silent = known.doing is Doing.SETUP or now >= known.heard + SILENT_S
-        return Stand(now - known.since, known.doing.value, silent)
+        silent = known.doing is Doing.SETUP or now >= known.heard + known.next_s + LATE_S
+        seconds = now - known.since
+        return Stand(seconds, seconds if silent else known.heard - known.since, known.doing.value, silent)
 
     @property
     def due(self) -> float | None:

@@ -39,6 +39,7 @@ def endpoint_spec(job: BaseJob, bundle: JobBundle) -> EndpointSpec:
         window_blocks=bundle.window_blocks,
         window_bytes=bundle.window_bytes,
         head_size=bundle.head_size,
+        judged=job.STALL_TIMEOUT is not None,
     )
 
 

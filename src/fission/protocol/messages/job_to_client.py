@@ -112,15 +112,17 @@ class JobHello(Message, frozen=True, tag="job_hello"):
 
 
 class CountsReport(Message, frozen=True, tag="counts_report"):
-    """What the job has counted, about once a second.
+    """What the job has counted, about once a second; every five seconds if it does little.
 
     Attributes:
         counts: so far.
         doing: what its loop does: the name of a `fission.protocol.progress.Doing`.
+        next_s: seconds until its next report.
     """
 
     counts: JobCounts
     doing: str = ""
+    next_s: float = 1.0
 
 
 class BlocksReplayed(Message, frozen=True, tag="blocks_replayed"):

@@ -12,7 +12,7 @@ from fission.protocol.messages.client_to_viewer import JobStandstill
 from fission.protocol.messages.job_to_client import CountsReport
 from fission.protocol.progress import Progress, Stand
 
-#: Seconds without progress after which it is shown; arbitrary, above the second between two reports of a job.
+#: Seconds without progress after which it is shown; arbitrary, above the second between two reports of a busy job.
 SHOWN_S = 3.0
 
 
@@ -41,14 +41,14 @@ class StalledJobs:
         counts = report.counts
         sent = [pipe.sent for pipe in counts.outputs.values()]
         received = [pipe.received for pipe in counts.inputs.values()]
-        self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, self._clock())
+        self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, self._clock(), report.next_s)
 
     async def shown(self) -> dict[int, JobStandstill]:
         """Return the jobs that make no progress, by id."""
         found = {}
         for job, incarnation, node in self._processes.newest():
             stand = self.progress.stand(job, self._clock())
-            if stand is not None and stand.seconds >= SHOWN_S:
+            if stand is not None and stand.reported_s >= SHOWN_S:
                 reason = await self._reason(stand, job, incarnation, node)
                 found[job] = JobStandstill(seconds=round(stand.seconds, 1), reason=reason)
         return found
