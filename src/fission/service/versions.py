@@ -1,4 +1,4 @@
-"""Versions that must be the same on the client and on every node."""
+"""Versions that must fit on the client and on every node: see `fission.protocol.version_rule`; of Python and Dask, the same."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 import fission
+from fission.protocol.version_rule import work_together
 
 
 def versions() -> dict[str, str]:
@@ -20,14 +21,14 @@ def versions() -> dict[str, str]:
 
 
 def difference(there: Mapping[str, str], here: Mapping[str, str], node: str) -> str:
-    """Return how a client's versions differ from its node's, with the command that fixes it; empty: they agree.
+    """Return how a client's versions differ from its node's, with the command that fixes it; empty: they fit.
 
     Args:
         there: versions of the client.
         here: versions of the node.
         node: name of the node.
     """
-    wrong = [what for what, version in here.items() if there.get(what) != version]
+    wrong = [what for what, version in here.items() if not _fit(what, there.get(what, ""), version)]
     if not wrong:
         return ""
     texts = [f"{what} is {there.get(what, 'missing')} on the client and {here[what]} on the node" for what in wrong]
@@ -35,3 +36,7 @@ def difference(there: Mapping[str, str], here: Mapping[str, str], node: str) -> 
     return (
         f"the versions differ: {', '.join(texts)}; {first}install the client's on it: fission provision renew --limit {shlex.quote(node)}"
     )
+
+
+def _fit(what: str, there: str, here: str) -> bool:
+    return work_together(there, here) if what == "fission" else there == here

@@ -62,19 +62,24 @@ def servers(**options: Any) -> int:
 )
 @_installing
 def renew(**options: Any) -> int:
-    """Bring the hosts up to date, as `servers` does, and restart every service, one after another."""
+    """Bring the hosts up to date, as `servers` does, and restart every service, one after another.
+
+    A running network keeps going, also with a new version of FISSION whose first two numbers are the
+    same. Other versions are refused while a network of this project runs.
+    """
     return _install("renew", **options)
 
 
 def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_folder: Path | None, **options: Any) -> int:
     from fission.adapters.keys import NoKeysError, default_folder, load_keys
+    from fission.client.attach.running import check_update
     from fission.provision.places import find_folder
     from fission.provision.wheel import obtain_wheel
     from fission.provision.wheelhouse import pack_wheelhouse
     from fission.service.versions import versions
 
     interrupts.loaded()
-    find_folder(Path.cwd())  # before the wheel is built, which takes some seconds
+    project = find_folder(Path.cwd()).parent  # before the wheel is built, which takes some seconds
     try:
         keys: Path | None = load_keys((keys_folder or default_folder()).absolute()).folder
     except NoKeysError:
@@ -83,6 +88,7 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
         keys = None  # hosts with fission_insecure need none
     with tempfile.TemporaryDirectory(prefix="fission-") as folder:
         made = obtain_wheel(wheel, Path(folder))
+        check_update(project, made.version)
         variables = {
             "fission_wheel": str(made.path),
             "fission_wheel_digest": made.digest,

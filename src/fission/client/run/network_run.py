@@ -156,7 +156,7 @@ class NetworkRun:
             history=plan.resume_state,
             disk=DiskThreads(),
         )
-        requests = ControlServer(f"{plan.run_folder}/requests", self._folder / RUNNING_FILE)
+        requests = ControlServer(f"{plan.run_folder}/requests", self._folder / RUNNING_FILE, nodes=bool(plan.remote_address))
         taps = Taps(network, coordinator, requests)
         consoles = Consoles(self._loaded, requests, self._observer, plan.stdin, coordinator.command)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import fission
 from fission.client.folders.endings import not_running
 from fission.client.folders.run_folders import current
 from fission.client.folders.simulation_folder import noted
@@ -76,15 +77,18 @@ class Connection:
 class ControlServer:
     """The client's side: listens while the network runs, in one asyncio loop."""
 
-    def __init__(self, address: str, running_file: Path) -> None:
+    def __init__(self, address: str, running_file: Path, *, nodes: bool = False) -> None:
         """Prepare the server.
 
         Args:
             address: path of the socket.
-            running_file: JSON file that names the socket as "requests".
+            running_file: JSON file that names the socket as "requests", with "pid", "version" (of
+                FISSION) and "nodes".
+            nodes: whether the network runs on other machines, too.
         """
         self._address = address
         self._file = running_file
+        self._nodes = nodes
         self._handlers: dict[type[Any], Handler] = {}
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -101,7 +105,8 @@ class ControlServer:
         """Listen."""
         self._server = await asyncio.start_unix_server(self._serve, self._address, limit=MAX_REQUEST_BYTES)
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps({"pid": os.getpid(), "requests": self._address}) + "\n")
+        facts = {"pid": os.getpid(), "requests": self._address, "version": fission.__version__, "nodes": self._nodes}
+        fresh.write_text(json.dumps(facts) + "\n")
         os.replace(fresh, self._file)
 
     async def close(self) -> None:
