@@ -9,7 +9,7 @@ WORKERS ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint docs bench bench-quick clean debian-packages servers servers_pw start stop restart renew
+.PHONY: help demo test test-slow lint docs wheel release bench bench-quick clean debian-packages servers servers_pw start stop restart renew
 
 help:
 	@echo 'make demo   install, and run the demo: a network separates two recorded voices, and one of its nodes is killed half-way'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-slow  run the tests that take minutes: the soak tests, then ten minutes of random faults of machines, links and processes'
 	@echo 'make lint   check format, lint and types'
 	@echo 'make docs   build the docs and the API reference as a site in build/site'
+	@echo 'make wheel  build the wheels into dist/, for machines without this folder; make release checks first that this commit is a release'
 	@echo 'make bench  run the benchmarks, one table per claim'
 	@echo 'make bench-quick  run a short version of each benchmark, within ten minutes'
 	@echo 'make servers  set the machines of ansible/ up as nodes; asks for the sudo password. make servers_pw asks for the ssh password too'
@@ -42,6 +43,13 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/build_docs.py
+
+wheel: $(VENV)/.installed-build
+	@$(BIN)/python scripts/build_wheels.py
+
+# Publishes nothing.
+release: $(VENV)/.installed-build
+	@$(BIN)/python scripts/build_wheels.py --release
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
@@ -71,17 +79,27 @@ $(VENV)/.made:
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
+# FISSION's distribution was named `fission` once: an installation from then must go, or there are two. Says nothing where there is none.
+FORGET_OLD_NAME = $(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check fission 2>/dev/null
+
+$(VENV)/.installed-build: $(VENV)/.made pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'hatchling>=1.26'
+	@touch $@
+
 $(VENV)/.installed-demo: $(VENV)/.made pyproject.toml
 	@echo 'installing FISSION into $(VENV) ...'
+	@$(FORGET_OLD_NAME)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[examples]'
 	@touch $@
 
 $(VENV)/.installed-provision: $(VENV)/.made pyproject.toml
 	@echo 'installing FISSION and Ansible into $(VENV) ...'
+	@$(FORGET_OLD_NAME)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,provision]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
 	@echo 'installing FISSION and its test dependencies into $(VENV) ...'
+	@$(FORGET_OLD_NAME)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

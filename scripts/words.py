@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 LEFT = ROOT / "tests" / "words_left.json"
-PLACES = ("src", "tests", "docs", "examples", "benchmarks", "scripts", "Makefile", "pyproject.toml")
+PLACES = ("src", "tests", "docs", "examples", "benchmarks", "scripts", "distributions", "Makefile", "pyproject.toml")
 SUFFIXES = {".py", ".md", ".txt", ".toml", ""}
 # These files are about the words themselves.
 EXEMPT = {"scripts/words.py", "tests/test_words.py", "tests/words_left.json"}

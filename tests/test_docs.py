@@ -71,9 +71,33 @@ def test_the_index_has_every_page() -> None:
     assert [page for page in pages if f"]({page})" not in index] == []
 
 
+#: A command that installs FISSION from a package index, which has another project of this name and none of ours.
+FROM_AN_INDEX = re.compile(r"""(?m)pip install [^\n]*?(?<![\w/])fission(?:-networks(?:-pypelinin)?)?(?:\[|["'`]|==|\s|$)""")
+
+
 def test_nothing_installs_the_other_fission_of_the_package_index() -> None:
-    files = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "src").rglob("*.py"))]
-    assert [str(path) for path in files if re.search(r"pip install [\"']?fission\b", path.read_text(encoding="utf-8"))] == []
+    files = [
+        *PAGES,
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "Makefile",
+        *sorted((ROOT / "src").rglob("*.*")),
+        *sorted((ROOT / "examples").rglob("*.md")),
+    ]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.is_file() and path.suffix != ".pyc"}
+    assert [str(path) for path, text in texts.items() if FROM_AN_INDEX.search(text)] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install fission",
+        "pip install 'fission[cluster]'",
+        "pip install --upgrade fission-networks",
+        'pip install "fission-networks[viz]"',
+    ],
+)
+def test_such_a_command_is_found(command: str) -> None:
+    assert FROM_AN_INDEX.search(f"Type\n`{command}`\nthere.")
 
 
 UNTRUE = ["only `simulate` runs", "this page describes `simulate`", "three machines, each with one table", "three machines that do no I/O"]

@@ -20,9 +20,9 @@ def installed(tmp_path: Path) -> Path:
     source = Path(package.__file__).parent
     folder = tmp_path / "site-packages"
     shutil.copytree(source, folder / "fission", ignore=shutil.ignore_patterns("__pycache__"))
-    info = folder / f"fission-{package.__version__}.dist-info"
+    info = folder / f"fission_networks-{package.__version__}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fission\nVersion: {package.__version__}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fission-networks\nVersion: {package.__version__}\n")
     (info / "entry_points.txt").write_text(ENTRY)
     files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
     (info / "RECORD").write_text("".join(f"{path},,\n" for path in files))

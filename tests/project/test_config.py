@@ -266,6 +266,10 @@ def test_a_job_left_out_on_purpose_is_not_a_fault(tmp_path: Path) -> None:
 RAISES = [
     ("1/0\n", f"net/config.py:{FIRST}: ZeroDivisionError: division by zero"),
     ("import no_such_thing\n", "ModuleNotFoundError: No module named 'no_such_thing'; if it is a package, install it where FISSION runs"),
+    (
+        "raise ModuleNotFoundError(\"No module named 'pypelinin'\", name='pypelinin')\n",
+        "is a wheel of its own, which `make wheel` in a clone",
+    ),
     ("from net.jobs.jbos import X\n", f"net/config.py:{FIRST}: ModuleNotFoundError: No module named 'net.jobs.jbos'; did you mean"),
     ("from net.jobs.other import X\n", "net is in this project, but has no module jobs.other"),
     ("from net.jobs.jobs import SorceJob\n", "did you mean 'SourceJob'?"),

@@ -29,6 +29,7 @@ import psutil
 import pytest
 
 from fission.adapters.keys import make_keys
+from fission.cli.extras import distribution
 from fission.provision.playbook import SSH_ARGS
 from fission.provision.wheel import pack_distribution
 from tests.cluster.hosts import Host, Hosts, require
@@ -227,24 +228,34 @@ class Boards:
 def make_wheelhouse(folder: Path, *extras: str) -> Path:
     """Pack the packages that FISSION with these extras needs, as installed here, into wheels; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted, done = [("fission", frozenset(extras))], set[str]()
+    ours = distribution()
+    assert ours is not None
+    wanted, done = needed_by(ours, frozenset(extras)), set[str]()
     while wanted:
         name, its_extras = wanted.pop()
+        if name in done:
+            continue
         try:
             found = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # for other systems
-        if name != "fission" and name not in done:
-            pack_distribution(found, folder)
+        pack_distribution(found, folder)
         done.add(name)
-        for requirement in found.requires or ():
-            match = re.match(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?", requirement)
-            assert match is not None
-            condition = re.search(r"extra\s*==\s*['\"]([^'\"]+)", requirement)
-            needed = re.sub(r"[-_.]+", "-", match["name"]).lower()
-            if (condition is None or condition[1] in its_extras) and needed not in done and needed != "fission":
-                wanted.append((needed, frozenset(filter(None, (match["extras"] or "").split(",")))))
+        wanted += needed_by(found, its_extras)
     return folder
+
+
+def needed_by(found: metadata.Distribution, extras: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
+    """Return what a distribution with these extras needs, each with its own extras."""
+    needed = []
+    for requirement in found.requires or ():
+        match = re.match(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?", requirement)
+        assert match is not None
+        condition = re.search(r"extra\s*==\s*['\"]([^'\"]+)", requirement)
+        if condition is None or condition[1] in extras:
+            name = re.sub(r"[-_.]+", "-", match["name"]).lower()
+            needed.append((name, frozenset(filter(None, (match["extras"] or "").split(",")))))
+    return needed
 
 
 def lines_of(done: Finished) -> dict[str, list[str]]:

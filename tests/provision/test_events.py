@@ -55,5 +55,5 @@ def test_other_lines_are_not_events(line: str) -> None:
     ],
 )
 def test_the_state_of_a_service(lines: list[str], state: str, since: str) -> None:
-    found = status_of(HostReport(result={"service": lines, "installed": ["fission-0.1.0-py3-none-any.whl"]}))
+    found = status_of(HostReport(result={"service": lines, "installed": ["fission_networks-0.1.0-py3-none-any.whl"]}))
     assert found == {"state": state, "since": since, "restarts": 2, "installed": ["0.1.0"]}

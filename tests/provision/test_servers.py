@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import fission
 from tests.provision.boards import Boards, lines_of
 from tests.waiting import MANAGE, Finished, eventually, start_fission
 
@@ -162,6 +163,7 @@ def test_an_additional_package(boards: Boards) -> None:
     assert "board1: changed: Restart the service" in done.stdout
     assert len(boards[0].sh("ls /opt/fission/venvs").split()) == 1
     assert boards[0].sh("cat /opt/fission/venvs/*/requirements.txt").splitlines()[1:] == [
+        f"./wheels/fission_networks_pypelinin-{fission.__version__}-py3-none-any.whl",
         f"distributed=={metadata.version('distributed')}",  # that of the client, which refuses others
         "pyzmq",  # FISSION needs no dispy
     ]

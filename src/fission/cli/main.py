@@ -194,8 +194,10 @@ def report_error(error: BaseException) -> int:
         click.echo(f"the operating system refuses: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True)
         return EXIT_FAILED
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        from fission.cli.extras import install_command
+
         extra = EXTRAS[error.name]
-        how = f"in a clone of its repository: python3 -m pip install '.[{extra}]'; see Install in its README.md"
+        how = f"install all of that extra: {install_command(extra)}"
         return report_error(UserError(f"this needs the package {error.name}, which FISSION's extra '{extra}' installs; {how}"))
     click.secho("This is a bug in FISSION; please report it with the text below.", fg="red", bold=True, err=True)
     click.echo("".join(traceback.format_exception(error)), nl=False, err=True)

@@ -119,6 +119,8 @@ def _missing_module(name: str, root: Path) -> str:
     if parents and (root / parents[0]).is_dir():
         return hint or f"; {parents[0]} is in this project, but has no module {'.'.join([*parents[1:], last])}"
     top = (parents or [last])[0]
+    if top == "pypelinin":  # the package index has the older one, for Python 2
+        return "; FISSION's package of this name is a wheel of its own, which `make wheel` in a clone of FISSION builds; install it"
     return hint or f"; if it is a package, install it where FISSION runs: python3 -m pip install {top}"
 
 

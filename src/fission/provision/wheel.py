@@ -10,6 +10,7 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,10 @@ STAMP = (1980, 1, 1, 0, 0, 0)
 _NOT_IN_A_WHEEL = re.compile(r"\.dist-info/(RECORD|INSTALLER|REQUESTED|direct_url\.json)$|(^|/)__pycache__/|\.pyc$")
 #: Name of a wheel: name, version, optional build tag, three tags.
 _NAME = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-\d[^-]*)?-[^-]+-[^-]+-[^-]+\.whl")
-OTHER_WAY = "build one elsewhere (python3 -m pip wheel --no-deps in a clone), and name it with --wheel"
+OTHER_WAY = "build one elsewhere (make wheel in a clone), and name it with --wheel"
+#: The distribution of the import names of pypelinin, and its folder in the source tree.
+PYPELININ = "fission-networks-pypelinin"
+PYPELININ_TREE = Path("distributions") / "pypelinin"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,32 @@ def obtain_wheel(given: Path | None, folder: Path) -> Wheel:
     return _opened(_build(tree, folder) if tree is not None else pack_installed(folder))
 
 
+def obtain_pypelinin(made: Wheel, given: Path | None, folder: Path) -> Wheel | None:
+    """Return the wheel that brings ``import pypelinin`` to hosts; None: this machine has none either.
+
+    Args:
+        made: FISSION's wheel.
+        given: where the user has FISSION's wheel from; the other one may lie beside it. None: build one
+            if FISSION runs from its source tree, else pack the installed files.
+        folder: existing folder for a new wheel.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    name = PYPELININ.replace("-", "_")
+    if given is not None:
+        beside = sorted(given.parent.glob(f"{name}-{made.version}-*.whl"))
+        return _read(beside[0]) if beside else None
+    tree = source_tree()
+    if tree is not None:
+        return _read(_build(tree / PYPELININ_TREE, folder)) if (tree / PYPELININ_TREE).is_dir() else None
+    try:
+        found = metadata.distribution(PYPELININ)
+    except metadata.PackageNotFoundError:
+        return None
+    return _read(_packed(found, folder)) if found.version == made.version and found.read_text("WHEEL") is not None else None
+
+
 def source_tree() -> Path | None:
     """Return the root of the source tree from which FISSION runs; None: it is installed."""
     root = Path(fission.__file__).resolve().parent.parent.parent
@@ -75,6 +105,10 @@ def pack_installed(folder: Path) -> Path:
     found = _installation()
     if found is None or found.read_text("WHEEL") is None:
         raise UserError(f"a wheel of FISSION must be copied to the hosts, but this FISSION was not installed from one; {OTHER_WAY}")
+    return _packed(found, folder)
+
+
+def _packed(found: metadata.Distribution, folder: Path) -> Path:
     try:
         return pack_distribution(found, folder)
     except OSError as why:
@@ -115,16 +149,18 @@ def _joined(tags: Sequence[str]) -> str:
 
 
 def _installation() -> metadata.Distribution | None:
-    """Return the installed distribution that has this package, whatever its name."""
+    """Return the installed distribution that has this package, whatever its name; not an older one that has left its metadata."""
     package = Path(fission.__file__).resolve()
+    all_found = []
     for found in metadata.distributions():
         for path in found.files or ():
             if path.as_posix() == "fission/__init__.py" and Path(str(path.locate())).resolve() == package:
-                return found
-    return None
+                all_found.append(found)
+    return next((found for found in all_found if found.metadata["Name"] != "fission"), next(iter(all_found), None))
 
 
 def _build(tree: Path, folder: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(dir=folder))
     words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(folder)]
     if importlib.util.find_spec("hatchling") is not None:
         words += ["--no-build-isolation"]  # needs no package index
@@ -144,7 +180,14 @@ def _opened(path: Path) -> Wheel:
     with zipfile.ZipFile(path) as archive:
         if "fission/__init__.py" not in archive.namelist():
             raise UserError(f"the wheel must be one of FISSION, but {path} has no fission/__init__.py; {OTHER_WAY}")
-        digest = hashlib.sha256()
+    return _read(path)
+
+
+def _read(path: Path) -> Wheel:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None, path
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
         for name in sorted(archive.namelist()):  # the content counts: two builds of one tree may differ in their time stamps
             digest.update(f"{name}\0".encode() + hashlib.sha256(archive.read(name)).digest())
     return Wheel(path.resolve(), match["version"], digest.hexdigest())

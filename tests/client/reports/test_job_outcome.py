@@ -15,6 +15,12 @@ def test_a_package_that_is_not_there() -> None:
     )
 
 
+def test_the_older_pypelinin_is_not_recommended() -> None:
+    text = located("ModuleNotFoundError: No module named 'pypelinin'", "pi")
+    assert text.endswith("install its wheel here, then run fission provision renew")
+    assert "pip install pypelinin" not in text
+
+
 def test_a_package_of_another_version() -> None:
     """What numpy 2 has pickled names numpy._core, which numpy 1 has not."""
     text = located("ModuleNotFoundError: No module named 'numpy._core'", "pi")

@@ -58,7 +58,7 @@ def servers(**options: Any) -> int:
 
 
 @click.command(
-    name="renew", epilog=example("fission provision renew", "fission provision renew --wheel dist/fission-0.2.0-py3-none-any.whl")
+    name="renew", epilog=example("fission provision renew", "fission provision renew --wheel dist/fission_networks-0.2.0-py3-none-any.whl")
 )
 @_installing
 def renew(**options: Any) -> int:
@@ -74,7 +74,7 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
     from fission.adapters.keys import NoKeysError, default_folder, load_keys
     from fission.client.attach.running import check_update
     from fission.provision.places import find_folder
-    from fission.provision.wheel import obtain_wheel
+    from fission.provision.wheel import obtain_pypelinin, obtain_wheel
     from fission.provision.wheelhouse import pack_wheelhouse
     from fission.service.versions import versions
 
@@ -89,9 +89,11 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
     with tempfile.TemporaryDirectory(prefix="fission-") as folder:
         made = obtain_wheel(wheel, Path(folder))
         check_update(project, made.version)
+        names = obtain_pypelinin(made, wheel, Path(folder))
         variables = {
             "fission_wheel": str(made.path),
-            "fission_wheel_digest": made.digest,
+            "fission_more_wheels": [] if names is None else [str(names.path)],
+            "fission_wheel_digest": made.digest + ("" if names is None else f" {names.digest}"),
             "fission_wheelhouse": str(pack_wheelhouse(wheelhouse, Path(folder))) if wheelhouse is not None else "",
             "fission_dask": versions()["Dask"],
             "fission_keys_from": "" if keys is None else str(keys),

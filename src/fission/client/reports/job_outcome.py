@@ -59,5 +59,8 @@ def located(error: str, node: str) -> str:
             here = f" (here it is {version(name)})"
             how = f"install the same there, with the pip of its service (python3 -m pip install {name}=={version(name)})"
             return f"{error}\nnode {node} has another version of {name}, without {missing[1]}{here}: {how}"
+    if name == "pypelinin":  # the package index has the older one, for Python 2
+        how = "FISSION's package of this name goes to nodes if the client has it: install its wheel here, then run fission provision renew"
+        return f"{error}\nthe module {name} is missing on node {node}: {how}"
     how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
     return f"{error}\nthe module {name} is missing on node {node}: {how}"
