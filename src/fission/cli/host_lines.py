@@ -19,6 +19,7 @@ DONE = {
     "start": ("was running, no change", "started"),
     "stop": ("was stopped, no change", "stopped"),
     "restart": ("restarted", "restarted"),
+    "client": ("ready, no change", "ready"),
     "remove": ("nothing to remove, no change", "removed"),
 }
 #: States of systemd's units in other words.
@@ -129,22 +130,25 @@ def status_of(host: HostReport) -> dict[str, Any]:
     """Return what ``status`` has found out about a host.
 
     Keys: state (running, stopped, failed, starting, stopping, or "not set up"), since (text; empty:
-    it does not run), restarts (number), installed (versions of FISSION).
+    it does not run), restarts (number), installed (versions of FISSION), and status if the service
+    has reported one.
     """
     values = dict(line.partition("=")[::2] for line in host.result.get("service", []))
     loaded = values.get("LoadState") == "loaded"
     state = STATES.get(values.get("ActiveState", ""), values.get("ActiveState", "")) if loaded else "not set up"
     installed = [wheel.split("-")[1] if wheel.count("-") else wheel for wheel in host.result.get("installed", [])]
-    return {
+    found = {
         "state": state,
         "since": values.get("ActiveEnterTimestamp", "") if state == "running" else "",
         "restarts": int(values.get("NRestarts", "0") or 0),
         "installed": installed,
     }
+    return {**found, "status": values["StatusText"]} if values.get("StatusText") else found
 
 
 def _state(status: dict[str, Any]) -> str:
     parts = [status["state"] + (f" since {status['since']}" if status["since"] else "")]
     parts += [f"FISSION {', '.join(status['installed'])}"] if status["installed"] else []
     parts += [f"restarted {status['restarts']} times after a failure"] if status["restarts"] else []
+    parts += [status["status"]] if "status" in status else []
     return ", ".join(parts)

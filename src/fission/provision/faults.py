@@ -40,12 +40,22 @@ class Attempt:
         asked_password: whether the user has typed an ssh password.
         asked_sudo: whether the user has typed a sudo password.
         wheelhouse: whether packages come from a wheelhouse.
+        network: the network whose client's service is set up, on this machine; empty: hosts are set up.
     """
 
     again: str = "fission provision servers --limit"
     asked_password: bool = False
     asked_sudo: bool = False
     wheelhouse: bool = False
+    network: str = ""
+
+    def words(self, host: str) -> dict[str, str]:
+        """Return what texts about a host say: its name, and the commands that repeat this one, set it up, and show its log."""
+        if self.network:
+            client = f"fission provision client {self.network}"
+            return {"host": "this machine", "again": self.again, "set_up": client, "logs": f"{client} logs"}
+        logs, set_up = f"fission provision logs --limit {host}", f"fission provision servers --limit {host}"
+        return {"host": host, "again": f"{self.again} {host}", "set_up": set_up, "logs": logs}
 
 
 Words = Callable[[re.Match[str], str, Attempt], tuple[str, str]]
@@ -62,8 +72,9 @@ def _login(_: re.Match[str], host: str, attempt: Attempt) -> tuple[str, str]:
 
 def _missing_sudo_password(_: re.Match[str], host: str, attempt: Attempt) -> tuple[str, str]:
     if attempt.asked_sudo:
-        return "sudo refuses the password", f"type the one of ansible_user on {host}"
-    return "sudo asks for a password", "type it: --ask-become-pass (make servers asks for it)"
+        whose = "your own one" if attempt.network else f"the one of ansible_user on {host}"
+        return "sudo refuses the password", f"type {whose}"
+    return "sudo asks for a password", f"type it: --ask-become-pass{'' if attempt.network else ' (make servers asks for it)'}"
 
 
 def _no_package(match: re.Match[str], _: str, attempt: Attempt) -> tuple[str, str]:
@@ -89,8 +100,8 @@ def _host(match: re.Match[str], host: str, _: Attempt) -> tuple[str, str]:
 
 def _fixed(what: str, remedy: str) -> Words:
     return lambda match, host, attempt: (
-        what.format(host=host, **match.groupdict()),
-        remedy.format(host=host, again=f"{attempt.again} {host}", **match.groupdict()),
+        what.format(**attempt.words(host), **match.groupdict()),
+        remedy.format(**attempt.words(host), **match.groupdict()),
     )
 
 
@@ -153,12 +164,12 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
     (
         "not_set_up",
         r"Could not find the requested service fission",
-        _fixed("FISSION is not set up on it", "run: fission provision servers --limit {host}"),
+        _fixed("FISSION is not set up on it", "run: {set_up}"),
     ),
     (
         "service_fails",
         r"Unable to (?:re)?start service fission",
-        _fixed("the service does not start", "its log says why: fission provision logs --limit {host}"),
+        _fixed("the service does not start", "its log says why: {logs}"),
     ),
     (
         "no_systemd",
@@ -203,5 +214,5 @@ def explain(failure: TaskFailed | HostUnreachable, attempt: Attempt) -> Explanat
         if match is not None:
             return Explanation(kind, *words(match, failure.host, attempt))
     reason = next((line.strip() for line in failure.text.splitlines() if line.strip()), "no reason given")
-    again = f"{attempt.again} {failure.host} --verbose"
+    again = f"{attempt.words(failure.host)['again']} --verbose"
     return Explanation("unknown", f"the task {failure.task!r} failed: {reason:.300}", f"to see all of it: {again}")

@@ -32,8 +32,9 @@ class PlaybookRun:
 
     Attributes:
         name: name of the playbook, such as "servers".
-        folder: ``ansible/`` of the project.
+        folder: ``ansible/`` of the project; it need not exist if there is an ``inventory``.
         limit: hosts, as a pattern of Ansible; empty: all.
+        inventory: hosts, as Ansible's command line takes them; empty: those of the folder.
         check: whether to report only what would change.
         ask_pass: whether Ansible asks for the ssh password.
         ask_become_pass: whether Ansible asks for the sudo password.
@@ -43,6 +44,7 @@ class PlaybookRun:
     name: str
     folder: Path
     limit: str = ""
+    inventory: str = ""
     check: bool = False
     ask_pass: bool = False
     ask_become_pass: bool = False
@@ -50,7 +52,7 @@ class PlaybookRun:
 
     def command(self) -> list[str]:
         """Return the command line of ansible-playbook."""
-        words = [program("ansible-playbook"), "--inventory", str(self.folder / HOSTS), "--forks", str(FORKS)]
+        words = [program("ansible-playbook"), "--inventory", self.inventory or str(self.folder / HOSTS), "--forks", str(FORKS)]
         words += ["--limit", self.limit] if self.limit else []
         words += ["--check"] if self.check else []
         words += ["--ask-pass"] if self.ask_pass else []

@@ -14,6 +14,7 @@ PARTS = {
     "init": ("provision_files", "init", "Write ansible/ into a project: the list of hosts, and settings."),
     "inventory": ("provision_files", "inventory", "Write the NODES of a network as hosts, or name those without one."),
     "servers": ("provision_hosts", "servers", "Install FISSION and its service on the hosts, and start it."),
+    "client": ("provision_client", "client", "Have this machine run a network from boot on, as a service."),
     "start": ("provision_hosts", "start", "Start the service on the hosts."),
     "stop": ("provision_hosts", "stop", "Stop the service on the hosts."),
     "restart": ("provision_hosts", "restart", "Restart the service on the hosts, one after another."),

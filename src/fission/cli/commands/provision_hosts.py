@@ -6,13 +6,17 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fission.cli import interrupts
 from fission.cli.table import example
 from fission.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from fission.provision.faults import Attempt
+    from fission.provision.playbook import PlaybookRun
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,15 +146,22 @@ def _run(
     check: bool = False,
     wheelhouse: bool = False,
 ) -> int:
-    """Run a playbook, and write a line for each host."""
-    from fission.cli.host_lines import HostLines
+    """Run a playbook on hosts of the inventory."""
     from fission.provision.faults import Attempt
     from fission.provision.places import find_folder
-    from fission.provision.playbook import PlaybookRun, run_playbook
+    from fission.provision.playbook import PlaybookRun
 
     attempt = Attempt(f"fission provision {command} --limit", ask_pass, ask_become_pass, wheelhouse)
-    run = PlaybookRun(playbook, find_folder(Path.cwd()), limit, check, ask_pass, ask_become_pass, variables)
-    lines = HostLines(command, attempt, check=check, verbose=verbose, quiet=as_json)
+    run = PlaybookRun(playbook, find_folder(Path.cwd()), limit, "", check, ask_pass, ask_become_pass, variables)
+    return perform(command, run, attempt, as_json=as_json, verbose=verbose)
+
+
+def perform(command: str, run: PlaybookRun, attempt: Attempt, *, as_json: bool, verbose: bool) -> int:
+    """Run a playbook, write a line for each host, and return the exit code."""
+    from fission.cli.host_lines import HostLines
+    from fission.provision.playbook import run_playbook
+
+    lines = HostLines(command, attempt, check=run.check, verbose=verbose, quiet=as_json)
     with lines.progress():
         report = run_playbook(run, lines.on_event)
     if as_json:
