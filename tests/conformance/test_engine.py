@@ -11,11 +11,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from fission.adapters.local_engine import LocalEngine
 from fission.ports import NodeGone, NodeName, NodePulse
 from tests.conformance.engine import FIRST, FOREVER, SECOND, EngineConformance, Site, Trial, gone
+from tests.waiting import DEADLINE_S, eventually
 
 
 class LocalSite(Site):
@@ -91,6 +93,19 @@ class TestLocalEngine(EngineConformance):
             site.thaw(FIRST)
             await trial.until(lambda: not engine.stopped(FIRST), "it continues")
             assert await engine.look(99, 1, FIRST) == ""
+
+        play(scenario)
+
+    def test_nodes_that_someone_has_stopped_end_by_themselves(self, play: Any, site: LocalSite) -> None:
+        """They continue to do so: otherwise each would take its five seconds, and leave the run folder."""
+
+        async def scenario(trial: Trial) -> None:
+            engine = site.made[-1]
+            for node in (FIRST, SECOND):
+                os.kill(psutil.Process(await trial.pid(await trial.launch(FOREVER, node))).ppid(), signal.SIGSTOP)
+            await asyncio.to_thread(eventually, lambda: engine.stopped(FIRST) and engine.stopped(SECOND), DEADLINE_S, "both are stopped")
+            await engine.close()
+            assert not (site.folder / "run0").exists()
 
         play(scenario)
 

@@ -16,7 +16,7 @@ import pytest
 
 import fission as package
 from tests.e2e.bad_projects import FAULTS, GOOD, RIGHT, bad_project, folder, program, simulate
-from tests.e2e.support import column, printed, remains, rows, stop
+from tests.e2e.support import column, network, printed, remains, rows, stop
 from tests.waiting import CommandLine, eventually
 
 SOURCE = str(Path(package.__path__[0]).parent)
@@ -325,6 +325,18 @@ def test_streams_that_are_closed(fission: CommandLine, closed: str) -> None:
     assert len(printed(done.stdout, "Show 3")) == (0 if ">&-" in closed.replace("2>&-", "") else 10)
     assert ("Count 1 started\n" in done.stderr) == ("2>&-" not in closed)
     assert column(folder(fission, "2", "kept.csv")) == list(range(1, 11))
+
+
+def test_user_code_that_silences_itself_by_the_standard_streams(fission: CommandLine) -> None:
+    """In the config and in a job; what the other jobs print is shown as ever."""
+    jobs = "class Silent(PythonJob):\n    def run(self, *values):\n        sys.stdout = sys.stderr = None\n"
+    listed = RIGHT + ", Count(outputs=[PicklePipe(8)]), Silent(inputs=[PicklePipe(8)]),"
+    fission.project(network(jobs, listed, extra="sys.stdin = sys.stdout = sys.stderr = None"))
+    done = fission.run("net", "simulate", exit_code=0)
+    assert len(printed(done.stdout, "Show 3")) == 10
+    assert "bug in FISSION" not in done.stderr
+    assert fission.run("net", "check", exit_code=0).stderr == ""
+    assert json.loads(fission.run("net", "check", "--json", exit_code=0).stdout)
 
 
 @pytest.mark.parametrize("text", ["raise ValueError('no device')", "import os; os._exit(1)"])

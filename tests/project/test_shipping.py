@@ -17,6 +17,7 @@ from fission.core.base import collecting
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.core.pipes import PicklePipe
 from fission.errors import DefinitionError, UserError
+from fission.project import shipping
 from fission.project.shipping import copy_dependencies, pickled, shipping_faults
 
 pytestmark = pytest.mark.usefixtures("registry")
@@ -194,6 +195,29 @@ def test_files_that_cannot_be_copied_are_found_before_the_start(tmp_path: Path) 
     (deep / "to_the_queue").symlink_to("queue")
     assert one_fault(depending("material"), tmp_path) == (
         f"Plain 1: DEPENDENCIES: {deep}/queue is a named pipe, a socket or a device, which cannot be copied; remove it"
+    )
+
+
+@pytest.mark.parametrize("on", ["/", "..", "../.."])
+def test_a_directory_that_contains_the_project_is_refused_at_once(tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "_uncopyable", lambda directory, root: pytest.fail("it was searched"))
+    project = tmp_path / "project"
+    project.mkdir()
+    assert one_fault(depending(on), project) == (
+        f"Plain 1: DEPENDENCIES: '{on}' must be a directory of the project, but contains the project ({project})"
+    )
+
+
+def test_a_directory_with_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "MOST_FILES", 5)
+    (tmp_path / "material/deep").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / f"material/deep/{number}").touch()
+    assert faults(depending("material"), tmp_path) == []
+    (tmp_path / "material/last").touch()
+    assert one_fault(depending("material"), tmp_path).removeprefix("Plain 2: ") == (
+        f"DEPENDENCIES: {tmp_path}/material must have at most 5 files and folders, because each start of the job copies all, "
+        "but has more; list a smaller directory, or let the job read them where they are"
     )
 
 

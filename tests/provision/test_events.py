@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
-from fission.cli.host_lines import status_of
+from fission.cli.host_lines import HostLines, status_of
 from fission.provision.events import HostReport, PlaybookReport, TaskFailed, read_event
+from fission.provision.faults import Attempt
+from fission.provision.places import PACKAGED
+
+#: Playbook of each command that restarts one host after another.
+RUNS = {"restart": "restart", "renew": "servers"}
 
 
 def report_of(*events: dict[str, object]) -> PlaybookReport:
@@ -32,7 +38,27 @@ def test_a_report_has_what_happened_on_each_host() -> None:
     )
     assert report.ended
     assert report.failed() == ["b"]
-    assert report.hosts["a"] == HostReport(changes=["Install"], notes=["its clock is wrong"], task="Restart")
+    assert report.hosts["a"] == HostReport(changes=["Install"], notes=["its clock is wrong"], task="Restart", play="Set the hosts up")
+
+
+@pytest.mark.parametrize("command", ["restart", "renew"])
+def test_hosts_that_a_failed_restart_leaves_out_do_not_count_as_restarted(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    play = next(play["name"] for play in yaml.safe_load((PACKAGED / f"playbooks/{RUNS[command]}.yml").read_text()) if "serial" in play)
+    first = [{"event": "ok", "host": host, "task": "Log in", "changed": False} for host in "abc"]
+    report = report_of(
+        {"event": "play", "play": "Log in"},
+        *first,
+        {"event": "play", "play": play},
+        {"event": "ok", "host": "a", "task": "Restart the service", "changed": True},
+        {"event": "failed", "host": "b", "task": "Restart the service", "text": "Job for fission.service failed"},
+        {"event": "end", "hosts": {}},
+    )
+    lines = HostLines(command, Attempt(), check=False, verbose=False, quiet=False)
+    lines.finish(report)
+    written = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in written] == ["a", "c"]
+    assert written[1].startswith("c: not restarted: ")
+    assert {host: found["ok"] for host, found in lines.as_json(report)["hosts"].items()} == {"a": True, "b": False, "c": False}
 
 
 def test_a_failure_has_its_text() -> None:

@@ -68,6 +68,20 @@ class Amplify(PythonJob):
         return gain, value
 
 
+class GivesAway(PythonJob):
+    """Computes in a `new_array`, and says whether the one before can still be written."""
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        super().setup(*args, **kwargs)
+        self.before: Any = None
+
+    def run(self, value: Any) -> Any:
+        writeable = self.before is not None and self.before.flags.writeable
+        self.before = self.new_array(value.shape, value.dtype)
+        self.before[...] = 2 * value
+        return self.before, writeable
+
+
 class Last(PythonJob):
     """A job that never waits: all its inputs are optional."""
 

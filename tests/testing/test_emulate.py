@@ -121,6 +121,16 @@ def test_big_values_travel_as_in_a_network(alone: Any) -> None:
     assert (result == numpy.arange(100_000) + 1).all()
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_array_is_given_away_as_in_a_network(alone: Any, size: int) -> None:
+    numpy = pytest.importorskip("numpy")
+    twice = alone(jobs.GivesAway(inputs=[PicklePipe(1)], outputs=[PicklePipe(2), PicklePipe(3)]), quiet=True)
+    results = [twice(numpy.full(size, number)) for number in range(1, 6)]
+    for number, (result, writeable) in enumerate(results, 1):
+        assert (result == 2 * number).all()
+        assert not writeable
+
+
 def test_a_source_computes_when_it_is_called(alone: Any) -> None:
     """It does not compute ahead: what it prints, writes and measures belongs to the call."""
     count = alone(jobs.Count(outputs=[PicklePipe(1)]))

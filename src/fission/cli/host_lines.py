@@ -22,6 +22,9 @@ DONE = {
     "client": ("ready, no change", "ready"),
     "remove": ("nothing to remove, no change", "removed"),
 }
+_FIX = "the restart of another host failed; fix that one, then run this again"
+#: What is said of hosts that were left out because the restart of another one failed, by command.
+NOT_RESTARTED = {"restart": _FIX, "renew": f"it is set up, but {_FIX}"}
 #: States of systemd's units in other words.
 STATES = {"active": "running", "inactive": "stopped", "failed": "failed", "activating": "starting", "deactivating": "stopping"}
 
@@ -71,8 +74,11 @@ class HostLines:
 
     def finish(self, report: PlaybookReport) -> None:
         """Write the lines of the hosts that did not fail, or JSON."""
+        left_out = report.not_restarted() if self._command in NOT_RESTARTED else ()
         for name, host in sorted(report.hosts.items()):
-            if host.failure is None:
+            if name in left_out:
+                click.echo(f"{name}: {click.style('not restarted', fg='red')}: {NOT_RESTARTED[self._command]}")
+            elif host.failure is None:
                 for line in self._lines(host):
                     click.echo(f"{name}: {line}")
                 for note in host.notes:
@@ -81,6 +87,8 @@ class HostLines:
     def as_json(self, report: PlaybookReport) -> dict[str, Any]:
         """Return the outcome for ``--json``."""
         hosts = {name: self._host_as_json(host) for name, host in sorted(report.hosts.items())}
+        for name in report.not_restarted() if self._command in NOT_RESTARTED else ():
+            hosts[name]["ok"] = False
         return {"command": self._command, "check": self._check, "ok": not report.failed(), "hosts": hosts}
 
     def _failure(self, event: TaskFailed | HostUnreachable) -> None:

@@ -39,8 +39,18 @@ def load_incomplete_network(session: Session) -> tuple[Any, Any, Any]:
 
 @contextlib.contextmanager
 def prints_apart() -> Iterator[None]:
-    """Redirect what user code prints to standard error, if the command's own output is JSON
-    (``--json``).
+    """Keep this command's output apart from that of the user code in the with-block.
+
+    What the code prints goes to standard error if the command's own output is JSON (``--json``).
+    Standard streams that it sets to None to silence itself are restored.
+    """
+    with _printed_to_stderr(), _streams_kept():
+        yield
+
+
+@contextlib.contextmanager
+def _printed_to_stderr() -> Iterator[None]:
+    """Redirect standard output to standard error, with ``--json``.
 
     The file descriptor is redirected, so that the output of programs and C libraries is included.
     """
@@ -64,3 +74,15 @@ def prints_apart() -> Iterator[None]:
             sys.stdout.flush()
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def _streams_kept() -> Iterator[None]:
+    """Restore the standard streams that the with-block sets to None."""
+    before = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
+    try:
+        yield
+    finally:
+        for name, stream in before.items():
+            if getattr(sys, name) is None:
+                setattr(sys, name, stream)

@@ -21,6 +21,8 @@ from fission.errors import DefinitionError, Fault, UserError, error_text
 
 #: Files and folders that runs create in a network's folder, which are never copied.
 RUN_FOLDERS = {"simulation", "local", "runs", "collection", ".fission-lock"}
+#: Largest number of files and folders in DEPENDENCIES. Arbitrary: copying that many takes a minute, counting them a second.
+MOST_FILES = 200_000
 
 
 def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
@@ -121,6 +123,8 @@ def _dependency_faults(job: BaseJob, root: Path) -> list[str]:
             if not (root / entry).is_dir():
                 what = "a file" if (root / entry).exists() else "missing"
                 faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project ({root}), but is {what}")
+            elif root.resolve() != (root / entry).resolve() and root.resolve().is_relative_to((root / entry).resolve()):
+                faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project, but contains the project ({root})")
             else:
                 faults += _uncopyable(root / entry, root)
     if directories > 1:
@@ -134,14 +138,18 @@ def _run_folders(folder: Path, root: Path) -> set[str]:
 
 
 def _uncopyable(directory: Path, root: Path) -> list[str]:
-    """Return the faults of files that cannot be copied: named pipes, sockets, devices."""
+    """Return the faults of files that cannot be copied: named pipes, sockets, devices; too many."""
     faults: list[str] = []
-    waiting = [directory]
+    waiting, count = [directory], 0
     while waiting:
         folder = waiting.pop()
         left_out = _run_folders(folder, root)
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
+                count += 1
+                if count > MOST_FILES:
+                    text = f"must have at most {MOST_FILES} files and folders, because each start of the job copies all, but has more"
+                    return [f"DEPENDENCIES: {directory} {text}; list a smaller directory, or let the job read them where they are"]
                 if entry.is_dir(follow_symlinks=False):
                     waiting += [Path(entry.path)] if entry.name not in left_out else []
                 elif not entry.is_symlink() and not entry.is_file():

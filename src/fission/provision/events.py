@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+#: The play that restarts one host after another. Ansible ends it with the first host that fails.
+RESTARTS = "Restart the services, one after another"
+
 
 class PlayStarted(msgspec.Struct, tag_field="event", tag="play", frozen=True):
     """A play begins."""
@@ -92,6 +95,7 @@ class HostReport:
         notes: sentences for the user.
         result: what the playbook found out about it.
         task: the task that it did last.
+        play: the play of that task.
     """
 
     failure: TaskFailed | HostUnreachable | None = None
@@ -99,6 +103,7 @@ class HostReport:
     notes: list[str] = field(default_factory=list)
     result: dict[str, list[str]] = field(default_factory=dict)
     task: str = ""
+    play: str = ""
 
 
 @dataclass
@@ -144,7 +149,13 @@ class PlaybookReport:
         """Return the names of the hosts that failed."""
         return [name for name, host in self.hosts.items() if host.failure is not None]
 
+    def not_restarted(self) -> Sequence[str]:
+        """Return the names of the hosts that a failed restart of another host has left out."""
+        if not any(host.failure is not None and host.play == RESTARTS for host in self.hosts.values()):
+            return []
+        return [name for name, host in self.hosts.items() if host.failure is None and host.play != RESTARTS]
+
     def _report_of(self, name: str, task: str) -> HostReport:
         host = self.hosts.setdefault(name, HostReport())
-        host.task = task
+        host.task, host.play = task, self.play
         return host

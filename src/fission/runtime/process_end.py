@@ -197,5 +197,6 @@ def _named(thing: Any) -> str:
 
 
 def _flush_output() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # user code may have set it to None to silence itself
+            stream.flush()

@@ -324,6 +324,7 @@ class LocalEngine:
             if node.frozen:  # it would not notice that the client is gone
                 self.kill_node(node.name)
             node.hang_up()  # its fork server kills all jobs, removes the run folder and exits
+            node.signal(signal.SIGCONT)  # someone may have stopped it: it would not notice
             if not node.ready.done():
                 node.ready.cancel()
                 node.process.kill()  # it is still loading and has no jobs: nothing is gained by waiting
