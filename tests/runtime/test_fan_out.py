@@ -15,7 +15,7 @@ from fission.runtime import codec
 from fission.runtime.compute_loop import ComputeLoop
 from fission.runtime.output_shell import OutputShell
 from tests.conformance.networks import Network, Sink, Source
-from tests.conformance.places import MemoryPlace, Place
+from tests.conformance.places import Place
 
 COUNT = 700  # more than two full messages
 
@@ -25,13 +25,6 @@ def _registry() -> Iterator[None]:
     with collecting() as registry:
         yield
     assert not registry.faults
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    one = MemoryPlace()
-    yield one
-    one.close()
 
 
 def value(number: int) -> Any:

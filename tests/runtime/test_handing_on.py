@@ -29,7 +29,7 @@ from fission.protocol.link_messages import Data, Open, Release
 from fission.protocol.shared_arrivals import MemoryGone
 from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from tests.conformance.networks import Forward, Network, Sink, Source
-from tests.conformance.places import MemoryPlace, Place
+from tests.conformance.places import Place
 from tests.one_pipe import Consumer, Producer
 
 KIB = 1 << 10
@@ -41,13 +41,6 @@ def _registry() -> Iterator[None]:
     with collecting() as registry:
         yield
     assert not registry.faults
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    one = MemoryPlace()
-    yield one
-    one.close()
 
 
 class Shared(Network):

@@ -19,7 +19,7 @@ from fission.ports import JobBundle
 from fission.runtime.endpoint_shell import EndpointShell
 from fission.testing.small_network import run_network
 from tests.conformance.networks import Network, Sink
-from tests.conformance.places import MemoryPlace, Place
+from tests.conformance.places import Place
 from tests.runtime.test_handing_on import Shared
 
 COUNT = 60
@@ -31,26 +31,6 @@ def _registry() -> Iterator[None]:
     with collecting() as registry:
         yield
     assert not registry.faults
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    one = MemoryPlace()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all buffers that were copied into shared memory."""
-    before, sizes = Arena.put, []
-
-    def put(arena: Arena, buffer: Any, readers: Any = None) -> Any:
-        sizes.append(memoryview(buffer).nbytes)
-        return before(arena, buffer, readers)
-
-    monkeypatch.setattr(Arena, "put", put)
-    return sizes
 
 
 class Makes(PythonJob):

@@ -20,7 +20,7 @@ from fission.errors import ValueFitError
 from fission.runtime import codec
 from fission.runtime.codec import OUT_OF_BAND_BYTES, WHOLE_BYTES
 from tests.conformance.networks import Network, Sink, Source
-from tests.conformance.places import MemoryPlace, Place
+from tests.conformance.places import Place
 from tests.runtime.test_handing_on import Shared
 from tests.runtime.test_new_arrays import Far, Full
 
@@ -32,26 +32,6 @@ SIZE = WHOLE_BYTES + 8
 def _registry() -> Iterator[None]:
     with collecting():
         yield
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    one = MemoryPlace()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all buffers that were copied into shared memory."""
-    before, sizes = Arena.put, []
-
-    def put(arena: Arena, buffer: Any, readers: Any = None) -> Any:
-        sizes.append(memoryview(buffer).nbytes)
-        return before(arena, buffer, readers)
-
-    monkeypatch.setattr(Arena, "put", put)
-    return sizes
 
 
 class ViewPipe(BytesPipe):
