@@ -47,7 +47,7 @@ def test_networks_on_nodes_are_found(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "3", '{"nodes": true}'])
-def test_a_damaged_file_is_no_running_network(start: Start, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_names_none(start: Start, tmp_path: Path, damage: str) -> None:
     start("counters", "1.2.3")
     (tmp_path / "counters" / "local" / "running.json").write_text(damage)
     assert running_on_nodes(tmp_path) == {}

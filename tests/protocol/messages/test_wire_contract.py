@@ -14,7 +14,7 @@ from fission.protocol.version_rule import release_line
 from scripts import wire_contract
 from scripts.wire_contract import CHANGELOG, RECORD, constants_of, contract, fault, fingerprint, messages_of
 
-TOLD = {"line": "1.2", "fingerprint": "old"}
+RECORDED = {"line": "1.2", "fingerprint": "old"}
 RELEASED, UNRELEASED = "## [Unreleased]\n\n## [1.2.0]: 2027-01-01\n", "# Changelog\n\n## [Unreleased]: 1.2.0\n"
 
 
@@ -70,7 +70,7 @@ def test_the_contract_is_the_recorded_one() -> None:
     ],
 )
 def test_when_a_change_may_be_recorded(version: str, now: str, changelog: str, ok: bool) -> None:
-    why = fault(TOLD, version, now, changelog)
+    why = fault(RECORDED, version, now, changelog)
     assert bool(why) is not ok
     if why:
         assert why.endswith(f"the version must be 1.3.0 (src/fission/__init__.py), but is {version}")
