@@ -13,7 +13,8 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from fission.provision.events import TaskFailed
+from fission.cli.host_lines import status_of
+from fission.provision.events import HostReport, TaskFailed
 from fission.provision.faults import Attempt, explain
 from fission.provision.places import PACKAGED
 from tests.provision.test_files import settings_of
@@ -86,6 +87,12 @@ def test_advice_is_about_this_machine(text: str, kind: str, expected: str) -> No
     found = explain(TaskFailed("lights", "Start the service", text), Attempt("fission provision client lights start", network="lights"))
     assert found.kind == kind
     assert re.search(expected, str(found)), found
+
+
+@pytest.mark.parametrize(("state", "shown"), [("active", True), ("activating", True), ("inactive", False), ("failed", False)])
+def test_the_status_of_a_service_that_has_ended_is_not_shown(state: str, shown: bool) -> None:
+    lines = ["LoadState=loaded", f"ActiveState={state}", "StatusText=2 of 2 jobs run on 1 of 1 nodes"]
+    assert ("status" in status_of(HostReport(result={"service": lines}))) is shown
 
 
 def test_mistakes_are_found_before_anything_happens(fission: CommandLine) -> None:

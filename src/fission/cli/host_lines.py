@@ -139,7 +139,7 @@ def status_of(host: HostReport) -> dict[str, Any]:
 
     Keys: state (running, stopped, failed, starting, stopping, or "not set up"), since (text; empty:
     it does not run), restarts (number), installed (versions of FISSION), and status if the service
-    has reported one.
+    runs or starts and has reported one.
     """
     values = dict(line.partition("=")[::2] for line in host.result.get("service", []))
     loaded = values.get("LoadState") == "loaded"
@@ -151,7 +151,8 @@ def status_of(host: HostReport) -> dict[str, Any]:
         "restarts": int(values.get("NRestarts", "0") or 0),
         "installed": installed,
     }
-    return {**found, "status": values["StatusText"]} if values.get("StatusText") else found
+    works = state in ("running", "starting")  # systemd keeps the text of a service that has ended
+    return {**found, "status": values["StatusText"]} if works and values.get("StatusText") else found
 
 
 def _state(status: dict[str, Any]) -> str:
