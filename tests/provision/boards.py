@@ -56,6 +56,7 @@ root="$1/root"
 for hidden in root home tmp run work mnt srv HIDDEN; do
     [ -d "$root/$hidden" ] && mount -t tmpfs tmpfs "$root/$hidden"
 done
+mount -t tmpfs tmpfs "$root/var/log"
 chmod 1777 "$root/tmp"; chmod 711 "$root/root"
 [ PREFIX = /usr ] || { mkdir -p "$root"PREFIX; mount --bind PREFIX "$root"PREFIX; }
 mount -t proc proc "$root/proc"
@@ -63,6 +64,7 @@ mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount --rbind /sys "$root/sys"
 mkdir -p "$root/run/sshd" "$root/run/systemd/system"
+: > "$root/etc/fstab"
 rm -rf "$root/etc/pip.conf" "$root/etc/systemd/system"; mkdir "$root/etc/systemd/system"
 rm "$root"/usr/bin/systemctl
 for name in systemctl journalctl timedatectl; do
@@ -118,11 +120,18 @@ class Board:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return int(children[0])
 
-    def sh(self, command: str, *, ok: bool = True) -> str:
+    def sh(self, command: str, *, ok: bool = True, limit_s: float = 60.0) -> str:
         """Run a shell command as root on the board, and return its output."""
         words = ["nsenter", "--target", str(self.first_pid), "--mount", "--pid", "--net", "--root", "--wdns=/", "sh", "-c", command]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=limit_s, check=False)
         assert done.returncode == 0 or not ok, f"{self.name}: {command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def outside(self, command: str) -> str:
+        """Run a shell command that sees the layers of the board's root file system, in its folder `upper`; return its output."""
+        words = ["nsenter", "--target", str(self.first_pid), "--mount", "--wdns=/", "sh", "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{self.name}: {command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
     def put(self, folder: Path, target: str) -> None:

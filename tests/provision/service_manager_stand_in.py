@@ -1,9 +1,9 @@
 """A stand-in for systemd, where systemd cannot run: the first process of a board in tests/provision/boards.py.
 
 Installed on the board as /usr/bin/systemctl, journalctl and timedatectl, and called by these names; called with the word ``boot``, it
-is the manager. It starts the board's sshd and runs units of Type=notify: User, WorkingDirectory, Environment, ExecStart, Restart=always
-and RestartSec; all other settings are for the real systemd, and `systemd-analyze` checks them (test_unit.py). What a unit prints goes to
-/var/log/units/NAME.log. Every command is recorded in /var/log/units/commands.
+is the manager. It mounts what fstab lists in memory, starts the board's sshd and runs units of Type=notify: User, WorkingDirectory,
+RuntimeDirectory, Environment, ExecStart, Restart=always and RestartSec; all other settings are for the real systemd, and
+`systemd-analyze` checks them. What a unit prints goes to /var/log/units/NAME.log. Every command is recorded in /var/log/units/commands.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import os
 import pwd
 import select
 import shlex
+import shutil
 import signal
 import socket
 import struct
@@ -53,6 +54,10 @@ class Unit:
         user = pwd.getpwnam(values.get("User", "root"))
         env = {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8", "NOTIFY_SOCKET": f"/run/notify-{self.name}"}
         env.update(word.partition("=")[::2] for word in shlex.split(values.get("Environment", "")))
+        if folder := values.get("RuntimeDirectory"):
+            env["RUNTIME_DIRECTORY"] = f"/run/{folder}"
+            os.makedirs(env["RUNTIME_DIRECTORY"], int(values.get("RuntimeDirectoryMode", "755"), 8), exist_ok=True)
+            shutil.chown(env["RUNTIME_DIRECTORY"], user.pw_uid, user.pw_gid)
         self.wanted, self.since, self.again = True, time.time(), None
         with open(LOGS / f"{self.name}.log", "ab") as log:
             try:
@@ -92,12 +97,17 @@ class Unit:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.ended()
+
+    def ended(self):
         self.process = None
+        if folder := settings(self.name).get("RuntimeDirectory"):
+            shutil.rmtree(f"/run/{folder}", ignore_errors=True)
 
     def look(self):
         """Restart the unit if it has ended, after its RestartSec."""
         if self.process is not None and self.process.poll() is not None:
-            self.process = None
+            self.ended()
             if self.wanted and settings(self.name).get("Restart") == "always":
                 self.again = time.monotonic() + float(settings(self.name).get("RestartSec", "0.1"))
         if self.again is not None and time.monotonic() >= self.again:
@@ -129,6 +139,7 @@ def boot():
     (LOGS / "commands").chmod(0o666)
     server.listen()
     units = {}
+    subprocess.run(["mount", "--all", "--types", "tmpfs"], check=False)
     sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/board"], stderr=open(LOGS / "sshd.log", "ab"))  # noqa: SIM115
     for link in (UNITS / "multi-user.target.wants").glob("*.service"):
         units[link.stem] = Unit(link.stem)

@@ -134,6 +134,7 @@ def rendered_unit(folder: Path, **settings: object) -> Path:
         "fission_jobs": "",
         "fission_insecure": False,
         "fission_batctl": False,
+        "fission_tmpfs_mb": 0,
         "inventory_hostname": "board1",
     }
     templates = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)  # as Ansible does
@@ -181,3 +182,5 @@ def test_the_settings_of_a_host_are_in_its_unit(tmp_path: Path) -> None:
     new = rendered_unit(tmp_path, node_ip="10.0.0.8", dispy_ip="10.0.0.7", fission_insecure=True, fission_batctl=True)
     assert settings_of(new)["ExecStart"].endswith("--insecure --ip 10.0.0.8")
     assert settings_of(new)["AmbientCapabilities"] == "CAP_NET_ADMIN"
+    assert settings_of(new)["RuntimeDirectory"] == "fission"
+    assert new.read_text() != rendered_unit(tmp_path, fission_tmpfs_mb=64).read_text()  # so that the service restarts in the new folder

@@ -14,44 +14,11 @@ import pytest
 
 import fission
 from tests.provision.boards import Boards, lines_of
-from tests.waiting import MANAGE, Finished, eventually, start_fission
+from tests.provision.networks import rows, squares, write_network
+from tests.waiting import Finished, eventually, start_fission
 
 # One fixture for all: the tests are in the order of a board's use. They take minutes where the machine is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(600)]
-
-CONFIG = """
-from fission.core.jobs import CSVSinkJob
-from fission.core.nodes import BaseNode
-from fission.core.pipes import PicklePipe
-from counters.jobs.jobs import CountJob, SquareJob
-
-JOBS = [
-    CountJob(outputs=[PicklePipe(1)]),
-    SquareJob(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
-    CSVSinkJob(path="squares.csv", inputs=[PicklePipe(2)]),
-]
-REMOTE_ROOT = "/home/pi/fission"
-ALLOCATION_TIMEOUT = 120
-"""
-JOBS = """
-import time
-from fission.core.jobs import PythonJob
-
-class CountJob(PythonJob):
-    CHECKPOINT = 20
-    def setup(self):
-        self.number = 0
-    def run(self):
-        time.sleep(0.01)
-        self.number += 1
-        if self.number == LIMIT:
-            self.finish()
-        return self.number
-
-class SquareJob(PythonJob):
-    def run(self, number):
-        return number * number
-"""
 
 
 def command(boards: Boards, line: str, exit_code: int = 0) -> Finished:
@@ -72,28 +39,6 @@ def boards(make_boards: Callable[..., Boards], wheelhouse: Path) -> Boards:
     done = command(made, "fission provision servers")
     assert lines_of(done) == {"board1": ["ready, 12 changes"], "board2": ["ready, 12 changes"]}, done
     return made
-
-
-def write_network(boards: Boards, limit: int) -> None:
-    """Write the network `counters` into the project, with all boards as its nodes; it ends after this many blocks (0: never)."""
-    nodes = ", ".join(f"BaseNode({board.ip!r}, name={board.name!r})" for board in boards)
-    config = f"{CONFIG}CLIENT_IP = {boards.network.client_ip!r}\nNODES = [{nodes}]\n"
-    jobs = JOBS.replace("LIMIT", str(limit))
-    for path, text in {"config.py": config, "__init__.py": "", "jobs/__init__.py": "", "jobs/jobs.py": jobs}.items():
-        target = boards.project / "counters" / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    (boards.project / "manage.py").write_text(MANAGE)
-
-
-def rows(boards: Boards) -> list[str]:
-    """Return what the sink has written, without the header."""
-    path = boards.project / "counters" / "local" / "3" / "squares.csv"
-    return path.read_text().split()[1:] if path.is_file() else []
-
-
-def squares(count: int) -> list[str]:
-    return [str(number * number) for number in range(1, count + 1)]
 
 
 def test_a_second_run_changes_nothing(boards: Boards) -> None:

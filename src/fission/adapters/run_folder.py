@@ -1,7 +1,8 @@
 """The run folder: short-lived and private, for the sockets of one run.
 
 The path of a Unix socket has at most 107 bytes (<sys/un.h>), so a long TMPDIR leaves no room for
-the sockets' names. The run folder then moves to a shorter system folder.
+the sockets' names. The run folder then moves to a shorter system folder. A service of systemd has
+a folder in memory for it: RuntimeDirectory=, of which the variable RUNTIME_DIRECTORY tells.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ NAME_BYTES = 48
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
+def runtime_directories() -> list[str]:
+    """Return the folders that systemd has made for this service; empty: none."""
+    return [folder for folder in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if os.path.isabs(folder)]
+
+
 def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHORT_FOLDERS) -> str:
     """Make a new folder for sockets, accessible to this user only, and return its path.
 
-    It is in the temporary directory (TMPDIR), or in a shorter folder if that path leaves no room
-    for the names of sockets.
+    It is in the service's RuntimeDirectory if there is one, otherwise in the temporary directory
+    (TMPDIR), or in a shorter folder if that path leaves no room for the names of sockets.
 
     Args:
         prefix: prefix of the folder's name.
@@ -41,7 +47,7 @@ def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHO
             f"there is no usable temporary directory, and the run needs one for its sockets: {why.strerror}; set TMPDIR"
         ) from None
     reasons = []
-    for folder in (temporary, *short_folders):
+    for folder in (*runtime_directories(), temporary, *short_folders):
         room = SOCKET_PATH_BYTES - NAME_BYTES - len(os.fsencode(os.path.join(folder, prefix))) - 8  # 8: characters that mkdtemp adds
         if room < 0:
             reasons.append(f"{folder} is too long a path")

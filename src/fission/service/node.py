@@ -49,6 +49,7 @@ from fission.protocol.messages.order_envelopes import unwrap_order, versions_of,
 from fission.protocol.node_lease import LeaseState, NodeLease
 from fission.service.archive_store import ArchiveStore
 from fission.service.client_link import ClientLink
+from fission.service.health import HealthSocket
 from fission.service.hosted_jobs import HERE, HostedJobs
 from fission.service.link_meter import LinkMeter
 from fission.service.options import NodeOptions, folder_of
@@ -103,6 +104,7 @@ class NodeService:
         self._jobs = HostedJobs(
             options, self._engine, self._lease, self._client, self._run_folder, self._shared_prefix, lambda: self._own_ip
         )
+        self._health = HealthSocket(self._run_folder, self._state)
         visits = Visits(options, self._lease, lambda: self._own_ip)
         self._handlers: Mapping[type[Order], Handler] = {
             ClaimNode: self._claim,
@@ -126,6 +128,7 @@ class NodeService:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._engine.open()
+            await self._health.open()
             works = (self._follow_route(), self._connect(), self._jobs.follow(), self._pulse(), self._links.run())
             tasks = [asyncio.create_task(work) for work in works]
             self._on_ready()
@@ -134,6 +137,7 @@ class NodeService:
                 if task.done():
                     task.result()
         finally:
+            self._health.close()
             self._client.say_goodbye()
             await end_all(tasks)
             await self._engine.close()
@@ -141,6 +145,17 @@ class NodeService:
             self._links.close()
             sweep(self._shared_prefix)
             shutil.rmtree(self._run_folder, ignore_errors=True)
+
+    def _state(self) -> dict[str, Any]:
+        """Return what `fission node --healthcheck` shows."""
+        serving = self._lease.state is LeaseState.SERVING
+        return {
+            "name": self._options.name,
+            "client": host_port(self._options.client, self._options.port),
+            "connected": self._worker.connected,
+            "network": self._lease.network if serving else None,
+            "jobs": len(self._lease.running) if serving else 0,
+        }
 
     # addresses of the client and of this machine
 

@@ -10,10 +10,28 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.table import example
-from fission.errors import UserError
+from fission.errors import EXIT_OK, EngineError, UserError
 
 #: Least number of parts of the path of a node's folder, as for REMOTE_ROOT: "/", a top-level folder, and its own.
 SHALLOWEST = 3
+
+
+def _healthcheck(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Ask the services of this user, and end the program."""
+    if not wanted or context.resilient_parsing:
+        return
+    from fission.service.health import ask_services, run_folders
+
+    answers, silent = ask_services(run_folders())
+    for state in answers:
+        connected = "connected to" if state["connected"] else "waits for"
+        serves = f", serves {state['network']}: {state['jobs']} jobs" if state["network"] else ""
+        click.echo(f"node {state['name']}: {connected} the client at {state['client']}{serves}")
+    if silent:
+        raise EngineError(f"the service with the run folder {silent[0]} must answer, but does not; restart it")
+    if not answers:
+        raise EngineError("a node must run here as this user, but none does; start one: fission node --client IP")
+    context.exit(EXIT_OK)
 
 
 @click.command(
@@ -26,6 +44,14 @@ SHALLOWEST = 3
 @click.option("--ip", metavar="IP", help="Address at which others reach this machine. Default: the one that the client is reached from.")
 @click.option("--name", help="Name of this node in messages. Default: its host name.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Maximum number of jobs on this node. Default: its number of CPUs.")
+@click.option(
+    "--healthcheck",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_healthcheck,
+    help="Ask this user's nodes on this machine how they are; exit code 1 if one does not answer, or none runs.",
+)
 @click.option(
     "--root",
     type=click.Path(path_type=Path),

@@ -119,9 +119,19 @@ start = _simple("start", "Start the service on the hosts.", check=True)
 stop = _simple("stop", "Stop the service on the hosts, until `start` or the next boot.", check=True)
 restart = _simple("restart", "Restart the service on the hosts, one after another.", check=True)
 status = _simple("status", "Show the state of the service on the hosts, and which FISSION is installed.", check=False)
-remove = _simple(
-    "remove", "Remove FISSION, its keys and its service from the hosts. What networks have stored in REMOTE_ROOT stays.", check=True
-)
+
+
+@click.command(name="remove", epilog=example("fission provision remove --limit board1", "fission provision remove --purge"))
+@click.option("--purge", is_flag=True, help="Also what networks have stored in REMOTE_ROOT, and the user that `servers` has made.")
+@_check
+@_options
+def remove(purge: bool, **options: Any) -> int:
+    """Remove FISSION, its keys and its service from the hosts.
+
+    What networks have stored in REMOTE_ROOT stays, unless --purge is given.
+    """
+    interrupts.loaded()
+    return _run("remove", "remove", {"fission_purge": purge}, **options)
 
 
 @click.command(name="logs", epilog=example("fission provision logs --limit board1", "fission provision logs --lines 500"))
