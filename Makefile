@@ -9,7 +9,7 @@ WORKERS ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint docs wheel release bench bench-quick clean debian-packages servers servers_pw start stop restart renew
+.PHONY: help demo test test-slow lint docs browser wheel release bench bench-quick clean debian-packages servers servers_pw start stop restart renew
 
 help:
 	@echo 'make demo   install, and run the demo: a network separates two recorded voices, and one of its nodes is killed half-way'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint   check format, lint and types'
 	@echo 'make docs   build the docs and the API reference as a site in build/site'
 	@echo 'make wheel  build the wheels into dist/, for machines without this folder; make release checks first that this commit is a release'
+	@echo 'make browser  fetch the browser libraries of the page, which `fission NETWORK dashboard` serves'
 	@echo 'make bench  run the benchmarks, one table per claim'
 	@echo 'make bench-quick  run a short version of each benchmark, within ten minutes'
 	@echo 'make servers  set the machines of ansible/ up as nodes; asks for the sudo password. make servers_pw asks for the ssh password too'
@@ -27,12 +28,12 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/manage.py source_separation simulate --nodes 3 --kill 2@3
 
-test: debian-packages lint
+test: debian-packages lint $(VENV)/.browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # The soak tests inject the same faults in quick succession, so that they overlap; here, each fault meets a network that has recovered.
 # faulthandler_timeout=0: no stack dumps of a test that is expected to take so long.
-test-slow: debian-packages $(VENV)/.installed-dev
+test-slow: debian-packages $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
 	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
 
@@ -44,12 +45,14 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/build_docs.py
 
-wheel: $(VENV)/.installed-build
+wheel: $(VENV)/.installed-build $(VENV)/.browser
 	@$(BIN)/python scripts/build_wheels.py
 
 # Publishes nothing.
-release: $(VENV)/.installed-build
+release: $(VENV)/.installed-build $(VENV)/.browser
 	@$(BIN)/python scripts/build_wheels.py --release
+
+browser: $(VENV)/.browser
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
@@ -102,4 +105,10 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
 	@echo 'installing FISSION and its test dependencies into $(VENV) ...'
 	@$(FORGET_OLD_NAME)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# By npm, which comes from PyPI where the machine has none.
+$(VENV)/.browser: browser/package.json browser/package-lock.json scripts/fetch_browser_libraries.py | $(VENV)/.made
+	@echo 'fetching the browser libraries of the page ...'
+	@$(BIN)/python scripts/fetch_browser_libraries.py
 	@touch $@

@@ -40,7 +40,7 @@ FLOORS = {
     "recordings": 5.5,
     "cli": 8,
     "visualize": 8.5,
-    "dashboard": 8,
+    "dashboard": 7,
     "provision": 7,
     "manager": 8.5,
     "__main__": 9,

@@ -94,7 +94,7 @@ JOBS = [Source(outputs=[PicklePipe(1)]), *(Copy(inputs=[PicklePipe(i)], outputs=
         Sink(inputs=[PicklePipe(30)])]
 """
 CONFIG = {
-    "net/config.py": f"from fission.core.pipes import *\nfrom net.jobs.jobs import *\n{MANY}DASHBOARD = 8099\n",
+    "net/config.py": f"from fission.core.pipes import *\nfrom net.jobs.jobs import *\n{MANY}",
     "net/jobs/jobs.py": "from fission.core.jobs import PythonJob\n"
     "class Source(PythonJob):\n    def run(self):\n        self.finish()\n        return 1\n"
     "class Copy(PythonJob):\n    def run(self, x):\n        return x\n"
@@ -117,7 +117,6 @@ def test_too_few_descriptors_for_a_network_are_reported_and_refused(fission: Com
     assert checked.returncode == 0, checked.stderr
     assert f"allows {few}" in checked.stderr
     assert f"ulimit -n {comfortable(31)}" in checked.stderr
-    assert "DASHBOARD has no effect yet" in checked.stderr
     refused = limited(few, "simulate")
     assert refused.returncode == 2
     assert f"allows {few}" in refused.stderr

@@ -35,6 +35,8 @@ EXTRAS = {
     "distributed": "cluster",
     "psycopg": "pipelines",
     "sqlalchemy": "pipelines",
+    "starlette": "dashboard",
+    "uvicorn": "dashboard",
     "yaml": "pipelines",
 }
 

@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("run", "Run the network on its nodes."),
         Entry("attach", "Follow a network that runs elsewhere."),
         Entry("stop", "Stop a running network."),
+        Entry("dashboard", "Serve a web page that shows the network while it runs."),
         Entry("status", "Show the nodes and jobs of a running network."),
         Entry("debug", "Show the output of a running network's jobs."),
         Entry("collect", "Copy the nodes' log files here."),

@@ -92,7 +92,7 @@ class Spare:
 
     def _live(self, server: int, ours: socket.socket, theirs: socket.socket) -> None:
         """Wait in the spare until it has a request or the server closes its end."""
-        die_with_parent(server)  # a stopped spare would not see the end of the channel, and nobody else knows of it
+        die_with_parent(server)  # a stopped spare would not see the end of the channel, and no other process knows of it
         ours.close()
         with contextlib.suppress(Exception):  # a spare is of use without it, and the request may be here already
             cast(Callable[[], object], self._prepare)()

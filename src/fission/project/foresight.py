@@ -10,8 +10,6 @@ from fission.project.config import LoadedNetwork
 def warnings_of(loaded: LoadedNetwork) -> list[str]:
     """Return everything that a user should know before the network starts, each in a sentence."""
     warnings = list(loaded.network.warnings())
-    if loaded.config.dashboard is not None:
-        warnings.append("DASHBOARD has no effect yet: this version has no web page, and nothing listens at that port")
     jobs, limit = len(loaded.network.jobs), attainable()
     if limit < comfortable(jobs):
         warnings.append(f"{_limits(jobs, limit)}; raise the limit: ulimit -n {comfortable(jobs)}")

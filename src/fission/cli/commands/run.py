@@ -12,6 +12,7 @@ import click
 from fission.cli import interrupts
 from fission.cli.commands.simulate import seconds_above_0
 from fission.cli.loading import load_network
+from fission.cli.page_process import page_of, page_option
 from fission.cli.table import Session, example
 
 
@@ -24,11 +25,19 @@ from fission.cli.table import Session, example
     help="For services: continue the last run, however it was stopped; if it has finished, or there is none, start one.",
 )
 @click.option("--detach", is_flag=True, help="Run in the background; see attach and stop.")
+@page_option
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.option("--output", type=click.Path(path_type=Path), hidden=True)
 @click.pass_obj
 def command(
-    session: Session, duration: float | None, resume: bool, resume_or_start: bool, detach: bool, as_json: bool, output: Path | None
+    session: Session,
+    duration: float | None,
+    resume: bool,
+    resume_or_start: bool,
+    detach: bool,
+    page_port: int | None,
+    as_json: bool,
+    output: Path | None,
 ) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
@@ -47,7 +56,11 @@ def command(
 
     interrupts.loaded()
     if detach:
-        return _detach(session, duration, "--resume-or-start" if resume_or_start else "--resume" if resume else "", as_json)
+        words = ["--for", str(duration)] if duration is not None else []
+        words += ["--resume-or-start"] if resume_or_start else ["--resume"] if resume else []
+        words += ["--dashboard", str(page_port)] if page_port is not None else []
+        words += ["--json"] if as_json else []
+        return _detach(session, words)
     from fission.project.foresight import warnings_of
 
     loaded = load_network(session)
@@ -56,7 +69,10 @@ def command(
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
-    summary = run(loaded, duration=duration, observer=console, resume=resume or resume_or_start, or_start=resume_or_start, output=output)
+    with page_of(session, page_port if page_port is not None else loaded.config.dashboard, console.notice, console.warning):
+        summary = run(
+            loaded, duration=duration, observer=console, resume=resume or resume_or_start, or_start=resume_or_start, output=output
+        )
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:
@@ -66,15 +82,12 @@ def command(
     return summary.exit_code
 
 
-def _detach(session: Session, duration: float | None, resume: str, as_json: bool) -> int:
+def _detach(session: Session, options: list[str]) -> int:
     from fission.client.attach.attach import start_in_background
     from fission.client.folders.endings import OUTPUT_FILE
     from fission.client.folders.run_folders import LOCAL
 
-    words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
-    words += ["--for", str(duration)] if duration is not None else []
-    words += [resume] if resume else []
-    words += ["--json"] if as_json else []
+    words = [sys.executable, str(session.root / "manage.py"), session.network, "run", *options]
     process = start_in_background(words, session.root / session.network)
     name = session.network
     click.echo(f"{name} runs in the background, process {process}; follow it: fission {name} attach; end it: fission {name} stop")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.loading import load_network
+from fission.cli.page_process import Page, no_page, page_of, page_option
 from fission.cli.table import Session, example
 
 
@@ -32,6 +34,7 @@ def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float
 )
 @click.option("--cut", "cuts", multiple=True, metavar="NODE@SECONDS+DURATION", help="Freeze a virtual node for a while. Repeatable.")
 @click.option("--chaos", metavar="SEED:RATE", help="Inject random faults, RATE per second; the same SEED gives the same faults.")
+@page_option
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
 def command(
@@ -42,6 +45,7 @@ def command(
     kills: tuple[str, ...],
     cuts: tuple[str, ...],
     chaos: str | None,
+    page_port: int | None,
     as_json: bool,
 ) -> int:
     """Run the network on this machine, each job in a process of its own, until all jobs have
@@ -58,15 +62,17 @@ def command(
     loaded = load_network(session, simulation=True)
     faults = [_with_id(parse_kill(text), loaded.network) for text in kills] + [parse_cut(text) for text in cuts]
     options = {"duration": duration, "nodes": nodes, "faults": faults, "chaos": parse_chaos(chaos) if chaos else None, "folder": root}
-    return simulate_loaded(loaded, as_json=as_json, **options)
+    page = partial(page_of, session, page_port if page_port is not None else loaded.config.dashboard)
+    return simulate_loaded(loaded, as_json=as_json, page=page, **options)
 
 
-def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> int:
+def simulate_loaded(loaded: Any, *, as_json: bool = False, page: Page = no_page, **options: Any) -> int:
     """Simulate a loaded network, show events and the summary, and return the exit code.
 
     Args:
         loaded: a `LoadedNetwork`.
         as_json: whether the summary goes to standard output as JSON, all else to standard error.
+        page: serves the page of the network meanwhile; by default no page.
         options: keyword arguments of `fission.client.run.simulate`.
     """
     from fission.cli.console import ConsoleObserver
@@ -78,7 +84,8 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> in
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
-    summary = simulate(loaded, observer=console, **options)
+    with page(console.notice, console.warning):
+        summary = simulate(loaded, observer=console, **options)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:

@@ -34,6 +34,7 @@ from fission.client.run.storage.disk_threads import DiskThreads
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
+from fission.client.serve.description import answer_description
 from fission.client.serve.taps import Taps
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_TERMINATED, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
@@ -120,6 +121,7 @@ class NetworkRun:
 
         requests.answer(StopRun, stop)
         requests.answer(InspectRun, status)
+        answer_description(self._loaded.network, requests)
         if self._plan.collects_logs:
             requests.answer(CollectLogs, collect)
 
@@ -298,9 +300,8 @@ class NetworkRun:
         for job, incarnation, node in coordinator.processes.newest():
             await engine.stop(job, incarnation, NodeName(node), grace=GRACE_S)
         if not coordinator.processes.empty.is_set():
-            await asyncio.wait_for(
-                first_of(coordinator.processes.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
-            )
+            # whatever is left, the engine's end kills; a limit above this one would be an error when this process was frozen meanwhile
+            await first_of(coordinator.processes.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S))
 
     def _summary(self, coordinator: Coordinator, seconds: float) -> Summary:
         for job, _, _ in coordinator.processes.newest():

@@ -137,6 +137,40 @@ class PipeRow(Part, frozen=True):
     job: Whole
 
 
+class JobShape(Part, frozen=True):
+    """One job of the network, as its config.py defines it.
+
+    Attributes:
+        id: its number.
+        name: class and id.
+        local: whether it runs on the client.
+        groups: names of the groups of nodes that may run it.
+    """
+
+    id: Whole
+    name: str
+    local: bool
+    groups: tuple[str, ...]
+
+
+class PipeShape(Part, frozen=True):
+    """One pipe of the network, as its config.py defines it.
+
+    Attributes:
+        id: its number.
+        kind: name of its class.
+        source: id of the job that feeds it.
+        target: id of the job that reads it.
+        optional: whether its consumer runs without waiting for it.
+    """
+
+    id: Whole
+    kind: str
+    source: Whole
+    target: Whole
+    optional: bool
+
+
 class ViewerRefused(Message, frozen=True, tag="viewer_refused"):
     """The request is malformed or cannot be fulfilled.
 
@@ -189,6 +223,20 @@ class RunStatus(Message, frozen=True, tag="run_status"):
     pid: int
 
 
+class NetworkDescribed(Message, frozen=True, tag="network_described"):
+    """The answer to `DescribeNetwork`.
+
+    Attributes:
+        network: its name.
+        jobs: all of them, by id.
+        pipes: all of them, by id.
+    """
+
+    network: str
+    jobs: tuple[JobShape, ...]
+    pipes: tuple[PipeShape, ...]
+
+
 class RunStopping(Message, frozen=True, tag="run_stopping"):
     """The answer to `StopRun`: the network is being stopped.
 
@@ -237,7 +285,8 @@ class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
 
 
 ClientToViewer: TypeAlias = (
-    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | RunStopping | LogsCollected | PipesTapped | RunFollowed | ConsoleAnswer"
+    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | NetworkDescribed | RunStopping | LogsCollected | PipesTapped"
+    "| RunFollowed | ConsoleAnswer"
 )
 
 CODEC: Codec[ClientToViewer] = Codec(
@@ -246,6 +295,7 @@ CODEC: Codec[ClientToViewer] = Codec(
     JobsMeasured,
     JobsLocated,
     RunStatus,
+    NetworkDescribed,
     RunStopping,
     LogsCollected,
     PipesTapped,

@@ -26,6 +26,10 @@ class InspectRun(Message, frozen=True, tag="inspect_run"):
     """Answer with `RunStatus`."""
 
 
+class DescribeNetwork(Message, frozen=True, tag="describe_network"):
+    """Answer with `NetworkDescribed`."""
+
+
 class StopRun(Message, frozen=True, tag="stop_run"):
     """Stop the network; the answer is `RunStopping`."""
 
@@ -101,7 +105,8 @@ class EndConsole(Message, frozen=True, tag="end_console"):
 
 
 ViewerToClient: TypeAlias = (
-    "MeasureJobs | LocateJobs | InspectRun | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole | SendLine | EndConsole"
+    "MeasureJobs | LocateJobs | InspectRun | DescribeNetwork | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole"
+    "| SendLine | EndConsole"
 )
 
 CODEC: Codec[ViewerToClient] = Codec(
@@ -109,6 +114,7 @@ CODEC: Codec[ViewerToClient] = Codec(
     MeasureJobs,
     LocateJobs,
     InspectRun,
+    DescribeNetwork,
     StopRun,
     CollectLogs,
     TapPipes,

@@ -1,0 +1,42 @@
+"""Describes the network of a run to viewers: its jobs and pipes, which do not change while it runs."""
+
+from __future__ import annotations
+
+from fission.client.serve.control_server import Connection, ControlServer
+from fission.core.base import group_names
+from fission.core.network import Network
+from fission.protocol.messages.client_to_viewer import JobShape, NetworkDescribed, PipeShape
+from fission.protocol.messages.viewer_to_client import DescribeNetwork
+
+
+def describe(network: Network) -> NetworkDescribed:
+    """Return the jobs and pipes of a network that has been checked."""
+    jobs = []
+    for number, job in sorted(network.jobs.items()):
+        groups = tuple(group_names(job.GROUPS))
+        jobs.append(JobShape(id=number, name=job._fission_name, local="LOCAL" in groups, groups=groups))
+    pipes = []
+    for number, pipe in network.pipes.items():
+        source, target = network.producer(number), network.consumer(number)
+        if source is not None and target is not None:
+            pipes.append(
+                PipeShape(
+                    id=number, kind=type(pipe).__name__, source=source._fission_id, target=target._fission_id, optional=bool(pipe.ASYNC)
+                )
+            )
+    return NetworkDescribed(network=network.name, jobs=tuple(jobs), pipes=tuple(pipes))
+
+
+def answer_description(network: Network, requests: ControlServer) -> None:
+    """Answer `DescribeNetwork`.
+
+    Args:
+        network: the running network.
+        requests: the server of the run.
+    """
+    description = describe(network)
+
+    async def answer(request: DescribeNetwork, connection: Connection) -> NetworkDescribed:
+        return description
+
+    requests.answer(DescribeNetwork, answer)

@@ -1,0 +1,128 @@
+"""The page's routes, as an ASGI application: what a request must prove, and what it gets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
+
+from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.watcher import Message, NetworkWatcher
+from fission.errors import FissionError
+
+PAGE = Path(__file__).parent / "page"
+#: Headers of every answer: nothing from elsewhere is loaded or run, and no other site may show the page in a frame.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
+
+
+def make_app(watcher: NetworkWatcher, access: Access, stop: Callable[[], None], hosts: list[str], *, secure: bool = False) -> Starlette:
+    """Return the application.
+
+    Args:
+        watcher: of the network.
+        access: decides who may see and act.
+        stop: stops the network; may block, and raises an error of FISSION if that fails.
+        hosts: host names and addresses under which the page may be asked for: another name in the
+            Host header is a site that points its own name here.
+        secure: whether it is reached by TLS only.
+    """
+
+    async def index(request: Request) -> Response:
+        token = request.query_params.get("token")
+        if token is not None:
+            session = access.session(token)
+            if session is None:
+                return PlainTextResponse(f"This token is not valid. {LOG_IN}", 403)
+            answer: Response = RedirectResponse("/", 303)  # the token must not stay in the address
+            answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure)
+            return answer
+        if _visitor(request, access) is None:
+            return PlainTextResponse(LOG_IN, 401)
+        return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
+
+    async def messages(request: Request) -> Response:
+        visitor = _visitor(request, access)
+        if visitor is None:
+            return PlainTextResponse(LOG_IN, 401)
+        headers = {"X-Accel-Buffering": "no"}
+        return StreamingResponse(_stream(watcher.messages(), visitor), media_type="text/event-stream", headers=headers)
+
+    async def stop_network(request: Request) -> Response:
+        visitor = _visitor(request, access)
+        if visitor is None:
+            return PlainTextResponse(LOG_IN, 401)
+        if not visitor.may_act(request.headers.get(FORM_HEADER, "")):
+            return JSONResponse({"error": "this token may only look; an operator's token may act"}, 403)
+        try:
+            await run_in_threadpool(stop)
+        except FissionError as why:
+            return JSONResponse({"error": str(why)}, 409)
+        return JSONResponse({})
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/messages", messages),
+            Route("/stop", stop_network, methods=["POST"]),
+            Mount("/page", StaticFiles(directory=PAGE)),
+        ],
+        middleware=[
+            Middleware(_WithHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        ],
+    )
+
+
+def _visitor(request: Request, access: Access) -> Visitor | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return access.visitor(token=token if kind.lower() == "bearer" else "", session=request.cookies.get(COOKIE, ""))
+
+
+async def _stream(messages: AsyncIterator[Message], visitor: Visitor) -> AsyncIterator[str]:
+    """Yield messages as server-sent events, after one that says what the visitor may do."""
+    yield _event("visitor", {"role": visitor.role.value, "form": visitor.form_token})
+    async for kind, value in messages:
+        yield _event(kind, value)
+
+
+def _event(kind: str, value: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps(value)}\n\n"
+
+
+class _WithHeaders:
+    """Adds `HEADERS` to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_on(message: AsgiMessage) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self._app(scope, receive, send_on)

@@ -1,0 +1,134 @@
+// The graph: jobs in frames for their nodes, pipes with their rates. Drawn anew when jobs move, refreshed in place otherwise.
+
+import { Graph, layout } from "/page/libraries/dagre.esm.js";
+import { condition, rate, structure } from "/page/model.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const BOX = { width: 150, height: 46 };
+/** Smallest scale of the picture. */
+const SMALLEST = 0.6;
+const CLIENT = "client (local jobs)";
+
+/** @param {string} name @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
+function element(name, attributes, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+export class GraphView {
+  /** @param {HTMLElement} place @param {(job: string) => void} chosen called when the user chooses a job */
+  constructor(place, chosen) {
+    this.place = place;
+    this.chosen = chosen;
+    this.drawn = "";
+    /** @type {Map<string, SVGElement>} */
+    this.boxes = new Map();
+    /** @type {Map<string, {path: SVGElement, text: SVGElement}>} */
+    this.arrows = new Map();
+    /** @type {Map<string, SVGElement>} */
+    this.frames = new Map();
+  }
+
+  /** @param {any} state the document */
+  show(state) {
+    const wanted = Object.keys(state.jobs ?? {}).length ? `${this.isNarrow()} ${structure(state)}` : "";
+    if (wanted !== this.drawn) {
+      this.draw(state);
+      this.drawn = wanted;
+    }
+    for (const [id, box] of this.boxes) {
+      const job = state.jobs[id];
+      if (!job) continue;
+      box.setAttribute("class", `job ${condition(job)} ${job.limit ?? ""}`);
+      const second = job.state === "running" ? `${job.limit ?? "running"}${job.restarts ? `, ${job.restarts} restarts` : ""}` : job.state;
+      box.querySelector(".second").textContent = second;
+      box.setAttribute("aria-label", `${job.name} ${second}${job.node ? `, on ${job.node}` : ""}`);
+    }
+    for (const [id, { path, text }] of this.arrows) {
+      const pipe = state.pipes[id];
+      if (!pipe) continue;
+      const target = state.jobs[pipe.source];
+      path.setAttribute("class", `pipe ${pipe.optional ? "optional" : ""} ${target?.limit === "blocked" ? "pressed" : ""}`);
+      text.textContent = `${id}: ${rate(pipe.per_s)}${pipe.queue ? `, ${pipe.queue} queued` : ""}`;
+    }
+    for (const [name, frame] of this.frames) {
+      frame.setAttribute("class", `node ${state.nodes?.[name]?.up === false ? "down" : ""}`);
+    }
+  }
+
+  isNarrow() {
+    return this.place.clientWidth < 700;
+  }
+
+  /** @param {any} state */
+  draw(state) {
+    this.boxes.clear();
+    this.arrows.clear();
+    this.frames.clear();
+    this.place.replaceChildren();
+    if (!Object.keys(state.jobs ?? {}).length) return;
+    const graph = new Graph({ compound: true, multigraph: true });
+    graph.setGraph({ rankdir: this.isNarrow() ? "TB" : "LR", nodesep: 24, ranksep: 50, marginx: 16, marginy: 16 });
+    graph.setDefaultEdgeLabel(() => ({}));
+    for (const [id, job] of Object.entries(state.jobs ?? {})) {
+      graph.setNode(`job ${id}`, { ...BOX });
+      const node = job.local ? CLIENT : job.node;
+      if (node) {
+        graph.setNode(`node ${node}`, { label: node });
+        graph.setParent(`job ${id}`, `node ${node}`);
+      }
+    }
+    for (const [id, pipe] of Object.entries(state.pipes ?? {})) {
+      const label = { width: 110, height: 16, labelpos: "c" };
+      graph.setEdge(`job ${pipe.source}`, `job ${pipe.target}`, label, id);
+    }
+    layout(graph);
+    this.paint(graph, state);
+  }
+
+  /** @param {any} graph @param {any} state */
+  paint(graph, state) {
+    const { width, height } = graph.graph();
+    const marker = element("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto" });
+    marker.append(element("path", { d: "M0 0L8 4L0 8z", class: "tip" }));
+    const picture = element("svg", { viewBox: `0 0 ${width} ${height}` });
+    // as wide as there is room for, but never so small that it cannot be read: then it scrolls
+    picture.style.width = "100%";
+    picture.style.minWidth = `${Math.round(SMALLEST * width)}px`;
+    picture.style.maxWidth = `${Math.round(width)}px`;
+    picture.append(element("defs", {}, marker));
+    for (const key of graph.nodes().filter((key) => key.startsWith("node "))) {
+      const { x, y, width, height, label } = graph.node(key);
+      const [left, top] = [x - width / 2, y - height / 2];
+      const frame = element("g", { class: "node" }, element("rect", { x: left, y: top, width, height, rx: 8 }));
+      frame.append(element("text", { x: left + 8, y: top + 14 }, label));
+      picture.append(frame);
+      this.frames.set(label, frame);
+    }
+    for (const edge of graph.edges()) {
+      const { points, x, y } = graph.edge(edge);
+      const path = element("path", { d: `M${points.map((point) => `${point.x} ${point.y}`).join("L")}`, "marker-end": "url(#tip)" });
+      const text = element("text", { x, y: y - 4, class: "rate" });
+      picture.append(path, text);
+      this.arrows.set(edge.name, { path, text });
+    }
+    for (const [id, job] of Object.entries(state.jobs ?? {})) {
+      const { x, y } = graph.node(`job ${id}`);
+      const box = element("g", { tabindex: 0, role: "button", "data-job": id });
+      box.append(element("rect", { x: x - BOX.width / 2, y: y - BOX.height / 2, ...BOX, rx: 6 }));
+      box.append(element("text", { x, y: y - 4, class: "first" }, job.name.length > 20 ? `${job.name.slice(0, 19)}…` : job.name));
+      box.append(" ", element("text", { x, y: y + 14, class: "second" }));
+      box.addEventListener("click", () => this.chosen(id));
+      box.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== " ") return;
+        event.preventDefault();
+        this.chosen(id);
+      });
+      picture.append(box);
+      this.boxes.set(id, box);
+    }
+    this.place.replaceChildren(picture);
+  }
+}

@@ -1,0 +1,211 @@
+// The page of a running network: joins the stream of messages to the views.
+
+import uPlot from "/page/libraries/uPlot.esm.js";
+import { GraphView } from "/page/graph.js";
+import { History, bytes, duration, line, merged, rate, share } from "/page/model.js";
+import { TableView } from "/page/tables.js";
+
+const HISTORY_S = 300;
+const MOST_LINES = 500;
+
+/** @param {string} id @returns {any} */
+const at = (id) => document.getElementById(id);
+
+let state = {};
+let formToken = "";
+let chosen = "";
+let asked = false;
+const history = new History(HISTORY_S);
+/** @type {uPlot | null} */
+let chart = null;
+
+const graph = new GraphView(at("graph"), choose);
+const jobs = new TableView(
+  at("jobs"),
+  "Jobs",
+  [
+    ["Job", (job) => job.name],
+    ["Node", (job) => job.node ?? "-"],
+    ["State", (job) => job.state],
+    ["Limited by", (job) => job.limit ?? "-"],
+    ["In", (job) => rate(job.in_per_s)],
+    ["Out", (job) => rate(job.out_per_s)],
+    ["Queue", (job) => String(job.queue ?? "-")],
+    ["Latency", (job) => duration(job.latency_s)],
+    ["CPU", (job) => (job.cpu === undefined ? "-" : `${job.cpu.toFixed(0)} %`)],
+    ["Memory", (job) => bytes(job.memory)],
+    ["Restarts", (job) => String(job.restarts)],
+  ],
+  choose,
+);
+const pipes = new TableView(at("pipes"), "Pipes", [
+  ["Pipe", (pipe, key) => `${key} ${pipe.kind}`],
+  ["From", (pipe) => state.jobs?.[pipe.source]?.name ?? "-"],
+  ["To", (pipe) => state.jobs?.[pipe.target]?.name ?? "-"],
+  ["Rate", (pipe) => rate(pipe.per_s)],
+  ["Queue", (pipe) => String(pipe.queue ?? "-")],
+  ["Dropped", (pipe) => String(pipe.dropped ?? "-")],
+  ["Latency", (pipe) => duration(pipe.latency_s)],
+]);
+const nodes = new TableView(at("nodes"), "Nodes", [
+  ["Node", (node, key) => key],
+  ["Address", (node) => node.ip || "-"],
+  ["State", (node) => (node.up ? "up" : "lost")],
+  ["Free CPU", (node) => (node.cpu === undefined ? "-" : `${node.cpu.toFixed(0)} %`)],
+  ["Free memory", (node) => bytes(node.memory)],
+  ["Round trip", (node) => duration(node.rtt)],
+  ["Jobs", (node) => node.jobs.join(", ") || "-"],
+]);
+
+/** @param {string} job id */
+function choose(job) {
+  chosen = job;
+  at("detail").hidden = false;
+  showDetail();
+  at("detail-title").focus();
+}
+
+function showDetail() {
+  const job = state.jobs?.[chosen];
+  if (!job) return;
+  at("detail-title").textContent = job.name;
+  const facts = [
+    ["State", job.state],
+    ["Node", job.node ?? "-"],
+    ["Groups", job.groups.join(", ")],
+    ["Process", String(job.pid ?? "-")],
+    ["Restarts", String(job.restarts)],
+    ["Busy", share(job.shares?.busy)],
+    ["Waiting in run", share(job.shares?.waiting)],
+    ["Starved", share(job.shares?.starved)],
+    ["Blocked", share(job.shares?.blocked)],
+    ["Standstill", job.standing ?? "-"],
+  ];
+  at("detail-facts").replaceChildren(
+    ...facts.flatMap(([name, value]) => {
+      const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+      [term.textContent, description.textContent] = [name, value];
+      return [term, description];
+    }),
+  );
+  const data = /** @type {any} */ (history.data(chosen, ["in", "out"]));
+  const place = at("detail-chart");
+  if (chart) chart.setData(data);
+  else {
+    const width = Math.max(200, place.clientWidth - 8);
+    const series = [{}, { label: "in /s", stroke: "#2a6fdb" }, { label: "out /s", stroke: "#d9822b" }];
+    chart = new uPlot({ width, height: 160, series }, data, place);
+  }
+}
+
+function show() {
+  at("network").textContent = state.network ?? "FISSION";
+  document.title = `${state.network ?? "FISSION"} - FISSION`;
+  at("state").textContent = state.running ? `running, run ${state.run}` : "not running";
+  at("state").className = state.running ? "up" : "down";
+  at("reason").hidden = !!state.running || !state.reason;
+  at("reason").textContent = state.reason ?? "";
+  at("stop").disabled = !state.running;
+  graph.show(state);
+  jobs.show(state.jobs ?? {});
+  pipes.show(state.pipes ?? {});
+  nodes.show(state.nodes ?? {});
+  const list = at("failovers");
+  const texts = state.failovers ?? [];
+  if (list.childElementCount > texts.length) list.replaceChildren();
+  for (const text of texts.slice(list.childElementCount)) {
+    const item = document.createElement("li");
+    item.textContent = text;
+    list.append(item);
+  }
+  const now = Date.now() / 1000;
+  for (const [id, job] of Object.entries(state.jobs ?? {})) history.add(id, now, { in: job.in_per_s ?? null, out: job.out_per_s ?? null });
+  if (!at("detail").hidden) showDetail();
+}
+
+/** @param {any[]} events */
+function append(events) {
+  const log = at("log");
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  for (const event of events) {
+    const found = line(event);
+    if (!found) continue;
+    const row = document.createElement("p");
+    row.className = found.level;
+    const time = document.createElement("time");
+    time.textContent = new Date(event.at * 1000).toLocaleTimeString();
+    const source = document.createElement("b");
+    source.textContent = found.source;
+    row.append(time, " ", source, " ", found.text);
+    log.append(row);
+  }
+  while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+at("close-detail").addEventListener("click", () => {
+  at("detail").hidden = true;
+  /** @type {HTMLElement | null} */ (document.querySelector(`[data-job="${chosen}"]`))?.focus();
+});
+at("stop").addEventListener("click", async () => {
+  if (!asked) {
+    asked = true;
+    at("stop").textContent = "Really stop it?";
+    return;
+  }
+  asked = false;
+  at("stop").textContent = "Stop the network";
+  const answer = await fetch("/stop", { method: "POST", headers: { "x-fission-form": formToken } });
+  if (!answer.ok) append([{ event: "ShowText", kind: "warning", text: (await answer.json()).error, at: Date.now() / 1000 }]);
+});
+at("stop").addEventListener("blur", () => {
+  asked = false;
+  at("stop").textContent = "Stop the network";
+});
+for (const [name, text] of [
+  ["busy", "busy: computes"],
+  ["idle", "idle: a source that waits"],
+  ["waiting", "waiting inside run"],
+  ["starved", "starved: waits for blocks"],
+  ["blocked", "blocked: waits for room"],
+  ["starting", "starting"],
+  ["lost", "lost: starts again"],
+  ["failed", "failed"],
+  ["finished", "finished"],
+]) {
+  const item = document.createElement("li");
+  item.className = name;
+  item.textContent = text;
+  at("legend").append(item);
+}
+
+addEventListener("resize", () => {
+  graph.show(state);
+  chart?.destroy();
+  chart = null;
+  if (!at("detail").hidden) showDetail();
+});
+
+const messages = new EventSource("/messages");
+messages.addEventListener("visitor", (event) => {
+  const visitor = JSON.parse(event.data);
+  formToken = visitor.form;
+  at("stop").hidden = visitor.role !== "operator";
+});
+messages.addEventListener("document", (event) => {
+  state = JSON.parse(event.data);
+  show();
+});
+messages.addEventListener("patch", (event) => {
+  state = merged(state, JSON.parse(event.data));
+  show();
+});
+messages.addEventListener("events", (event) => {
+  at("log").replaceChildren();
+  append(JSON.parse(event.data));
+});
+messages.addEventListener("event", (event) => append([JSON.parse(event.data)]));
+messages.addEventListener("error", () => {
+  at("state").textContent = "no connection to the page's server; trying again ...";
+  at("state").className = "down";
+});

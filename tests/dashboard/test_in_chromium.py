@@ -1,0 +1,192 @@
+"""The page of a running network in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page as Tab
+
+from tests.dashboard.pages import Page, owned, page_of
+from tests.e2e.support import network
+from tests.waiting import CommandLine, Running
+
+#: The checker of accessibility, as `make browser` fetches it for the tests.
+AXE = Path(__file__).parents[2] / "build" / "browser" / "axe.min.js"
+#: Milliseconds that a change may take to be seen.
+SEEN_MS = 20_000
+#: What would do harm if it were not escaped.
+HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
+JOBS = f"""
+class Hostile(PythonJob):
+    def run(self, value):
+        print({HOSTILE!r})
+        return value
+"""
+LISTED = """
+Endless(outputs=[PicklePipe(1)]),
+Hostile(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+Show(inputs=[PicklePipe(2)]),
+"""
+
+
+@pytest.fixture
+def project(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))
+    return fission.project(network(JOBS, LISTED))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page of a network that runs during the tests."""
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FISSION_KEYS", str(folder / "keys"))
+        fission = CommandLine(folder)
+        fission.project(network(JOBS, LISTED))
+        client = fission.start("net", "simulate", "--nodes", "2", "--dashboard", "0")
+        with owned(client):
+            yield page_of(client, "stderr")
+        fission.close()
+
+
+def test_it_shows_the_graph_and_rates_that_change(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    assert "token" not in tab.url
+    expect(tab.locator("#graph .job")).to_have_count(3, timeout=SEEN_MS)
+    expect(tab.locator("#graph .node")).to_have_count(2)
+    expect(tab.locator("#state")).to_contain_text("running")
+    rate = tab.locator("#graph .rate").first
+    expect(rate).to_have_text(re.compile(r"1: [1-9]"), timeout=SEEN_MS)
+    before = rate.text_content()
+    expect(rate).not_to_have_text(before or "", timeout=SEEN_MS)
+    expect(tab.locator("#jobs tbody tr")).to_have_count(3)
+    expect(tab.locator("[data-job='1']")).to_have_class(re.compile("running idle"), timeout=SEEN_MS)  # a source that sleeps is not busy
+
+
+def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    expect(tab.locator("#log")).to_contain_text(HOSTILE, timeout=SEEN_MS)
+    assert tab.title() == "net - FISSION"
+    assert tab.locator("#log img, #log script").count() == 0
+
+
+def test_a_job_is_opened_by_keyboard(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    tab.locator("[data-job='2']").focus(timeout=SEEN_MS)
+    tab.keyboard.press("Enter")
+    expect(tab.locator("#detail-title")).to_have_text("Hostile 2")
+    expect(tab.locator("#detail-title")).to_be_focused()
+    expect(tab.locator("#detail-chart canvas")).to_be_visible()
+    tab.locator("#close-detail").press("Enter")
+    expect(tab.locator("#detail")).to_be_hidden()
+    expect(tab.locator("[data-job='2']")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [400, 1280, 2000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_width_and_nothing_bars_the_way(tab: Tab, faults: list[str], shared: Page, width: int, scheme: str) -> None:
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    tab.goto(shared.address)
+    expect(tab.locator("#graph .job")).to_have_count(3, timeout=SEEN_MS)
+    tab.locator("[data-job='1']").click()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+    assert not faults
+    tab.evaluate(AXE.read_text("utf-8"))
+    found = tab.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
+    serious = [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found["violations"] if one["impact"] in {"serious", "critical"}]
+    assert not serious
+    faults.clear()  # axe itself sets styles that the policy forbids
+
+
+def test_two_viewers_see_the_same(tab: Tab, browser: Browser, shared: Page) -> None:
+    tab.goto(shared.address)
+    other = browser.new_context().new_page()
+    other.goto(shared.address)
+    for one in (tab, other):
+        expect(one.locator("#graph .job")).to_have_count(3, timeout=SEEN_MS)
+    other.context.close()
+    rate = tab.locator("#graph .rate").first
+    before = rate.text_content()
+    expect(rate).not_to_have_text(before or "", timeout=SEEN_MS)
+
+
+def test_a_wrong_token_shows_nothing(tab: Tab, shared: Page) -> None:
+    tab.goto(f"http://127.0.0.1:{shared.port}/?token=wrong")
+    expect(tab.locator("body")).to_contain_text("This token is not valid")
+    tab.goto(f"http://127.0.0.1:{shared.port}/")
+    expect(tab.locator("body")).to_contain_text("ends with a token")
+
+
+def test_a_failover_is_seen(fission: CommandLine, project: Path, tab: Tab) -> None:
+    fission.start("net", "simulate", "--nodes", "2", "--kill", "2@5")
+    page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+    tab.goto(page.address)
+    frames = tab.locator("#graph .node")
+    expect(frames).to_have_count(2, timeout=SEEN_MS)
+    expect(tab.locator("#failovers li")).to_contain_text("node 2 is lost", timeout=SEEN_MS)
+    expect(frames).to_have_count(1, timeout=SEEN_MS)  # its jobs have moved
+    expect(tab.locator("#nodes tr", has_text="lost")).to_have_count(1)
+    expect(tab.locator("#graph .job.running")).to_have_count(3, timeout=SEEN_MS)
+
+
+def test_the_network_is_stopped_by_two_clicks(fission: CommandLine, project: Path, tab: Tab) -> None:
+    client = fission.start("net", "simulate")
+    page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+    tab.goto(page.address)
+    expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
+    stop = tab.get_by_role("button", name="Stop the network")
+    stop.click()
+    assert client.process.poll() is None
+    tab.get_by_role("button", name="Really stop it?").click()
+    client.wait()
+    expect(tab.locator("#state")).to_have_text("not running", timeout=SEEN_MS)
+    expect(tab.locator("#reason")).to_contain_text("net")
+
+
+def test_the_page_comes_back_with_its_server(fission: CommandLine, project: Path, tab: Tab, free_port: int) -> None:
+    def start() -> tuple[Running, Page]:
+        client = fission.start("net", "simulate", "--dashboard", str(free_port))
+        return client, page_of(client, "stderr")
+
+    client, page = start()
+    tab.goto(page.address)
+    expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
+    client.interrupt()
+    client.wait(exit_code=130)
+    expect(tab.locator("#state")).to_contain_text("no connection", timeout=SEEN_MS)
+    start()
+    expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
+
+
+# -- the model, which needs no server of a network --------------------------------------------------------------------
+
+
+def test_the_browser_applies_patches_as_the_server_makes_them(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    cases = [
+        ({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": None}, {"a": {"b": 3}}),
+        ({"a": [1]}, {"a": [2, None]}, {"a": [2, None]}),
+        ({"a": 1}, {"a": {"b": None, "c": 1}}, {"a": {"c": 1}}),
+        ({}, {}, {}),
+    ]
+    for old, patch, wanted in cases:
+        found = tab.evaluate("async ([old, patch]) => (await import('/page/model.js')).merged(old, patch)", [old, patch])
+        assert found == wanted
+
+
+def test_the_history_forgets_what_is_old_and_keeps_series_aligned(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    script = """async () => {
+        const { History } = await import('/page/model.js');
+        const history = new History(10);
+        history.add('1', 0, { in: 1 });
+        history.add('1', 5, { in: 2, out: 7 });
+        history.add('1', 12, { out: 8 });
+        return history.data('1', ['in', 'out']);
+    }"""
+    assert tab.evaluate(script) == [[5, 12], [2, None], [7, 8]]

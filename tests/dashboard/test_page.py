@@ -1,0 +1,269 @@
+"""The page's server, over real HTTP beside a real network."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import stat
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dashboard.pages import Page, owned, page_of
+from tests.e2e.support import network
+from tests.waiting import DEADLINE_S, CommandLine, Running
+
+LISTED = """
+Endless(outputs=[PicklePipe(1)]),
+Show(inputs=[PicklePipe(1)]),
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Page]]:
+    """A running network and its page, for tests that leave both as they are."""
+    folder = tmp_path_factory.mktemp("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FISSION_KEYS", str(folder / "keys"))
+        fission = CommandLine(folder)
+        fission.project(network("", LISTED))
+        client = fission.start("net", "simulate")
+        client.wait_for("got 3")
+        with owned(client):
+            yield client, page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+        fission.close()
+
+
+@pytest.fixture
+def page(shared: tuple[Running, Page]) -> Page:
+    return shared[1]
+
+
+@pytest.fixture
+def project(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))
+    return fission.project(network("", LISTED))
+
+
+@pytest.fixture
+def client(fission: CommandLine, project: Path) -> Running:
+    client = fission.start("net", "simulate")
+    client.wait_for("got 3")
+    return client
+
+
+@pytest.fixture
+def own_page(fission: CommandLine, client: Running) -> Page:
+    return page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+
+
+def test_without_the_token_nothing_is_shown(page: Page) -> None:
+    for path in ("/", "/messages"):
+        status, _, body = page.get(path)
+        assert status == 401
+        assert b"ends with a token" in body
+        assert b"net" not in body.replace(b"Content", b"")
+    status, headers, _ = page.get("/?token=wrong")
+    assert status == 403
+    assert "set-cookie" not in headers
+    assert page.get("/messages", {"Cookie": "fission_session=wrong"})[0] == 401
+    assert page.get("/messages", {"Authorization": "Bearer wrong"})[0] == 401
+    assert page.post("/stop", {})[0] == 401
+
+
+def test_the_token_becomes_a_cookie_that_other_sites_cannot_send(page: Page) -> None:
+    status, headers, _ = page.get(f"/?token={page.token}")
+    assert (status, headers["location"]) == (303, "/")
+    cookie = headers["set-cookie"]
+    assert page.token not in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    status, headers, body = page.get("/", page.logged_in())
+    assert status == 200
+    assert b'<script type="module" src="/page/main.js">' in body
+    assert not re.search(
+        rb"<script>|\son\w+=|style=|https?://", body
+    )  # the policy forbids what is inline, and nothing comes from elsewhere
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize("path", ["/page/main.js", "/page/style.css", "/page/libraries/dagre.esm.js", "/page/libraries/uPlot.LICENSE.txt"])
+def test_the_parts_of_the_page_are_served_with_the_headers(page: Page, path: str) -> None:
+    status, headers, body = page.get(path)
+    assert status == 200
+    assert body
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/page/../app.py", "/page/%2e%2e/app.py", "/page//etc/passwd", "/page/..%2fserver.py"])
+def test_nothing_else_of_the_machine_is_served(page: Page, path: str) -> None:
+    assert page.get(path)[0] in {400, 404}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", ""])
+def test_a_site_that_points_its_name_here_is_refused(page: Page, host: str) -> None:
+    assert page.get(f"/?token={page.token}", {"Host": host})[0] == 400
+
+
+def test_the_stream_has_the_document_and_then_what_changes(page: Page) -> None:
+    with closing(page.messages()) as messages:
+        kind, visitor = next(messages)
+        assert (kind, visitor["role"]) == ("visitor", "operator")
+        seen = first_of(messages, "patch", lambda patch: "jobs" in patch and "pipes" in patch)
+        assert seen["network"] == "net"
+        assert seen["running"] is True
+        assert {job["name"] for job in seen["jobs"].values()} == {"Endless 1", "Show 2"}
+        later = first_of(messages, "patch", lambda patch: "pipes" in patch)
+        assert set(later["pipes"]["1"]) <= {"per_s", "queue", "latency_s"}, "only what has changed is sent"
+        line = first_of(messages, "event", lambda event: event["event"] == "ShowOutput")
+        assert line["line"].startswith("got ")
+
+
+def test_only_who_has_the_form_token_stops_the_network(own_page: Page, client: Running) -> None:
+    assert own_page.post("/stop", own_page.logged_in())[0] == 403
+    assert own_page.post("/stop", {**own_page.logged_in(), "x-fission-form": "wrong"})[0] == 403
+    assert client.process.poll() is None
+    with closing(own_page.messages()) as messages:
+        _, visitor = next(messages)
+    assert own_page.post("/stop", {**own_page.logged_in(), "x-fission-form": visitor["form"]})[0] == 200
+    client.wait()
+
+
+def test_the_page_outlives_the_network_and_shows_the_next_run(fission: CommandLine, own_page: Page, client: Running) -> None:
+    with closing(own_page.messages()) as messages:
+        first_of(messages, "patch", lambda patch: patch.get("running") is True)
+        client.interrupt()
+        client.wait()
+        gone = first_of(messages, "patch", lambda patch: patch.get("running") is False)
+        assert "net" in gone["reason"]
+        fission.start("net", "simulate")
+        back = first_of(messages, "patch", lambda patch: patch.get("running") is True)
+        assert back["reason"] is None
+
+
+def test_it_asks_nothing_while_no_browser_shows_it(page: Page) -> None:
+    def connections() -> int:
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return sum(line.endswith("/requests") and line.split()[5] == "03" for line in lines)
+
+    page.eventually(lambda: connections() == 0, "the end of what earlier tests saw")
+    with closing(page.messages()) as messages:
+        first_of(messages, "patch", lambda patch: "jobs" in patch)
+        assert connections() > 0
+    page.eventually(lambda: connections() == 0, "no connection to the client")
+
+
+def test_its_token_is_the_users_alone_and_stays(fission: CommandLine, project: Path, tmp_path: Path) -> None:
+    command = ("net", "dashboard", "--port", "0", "--no-browser")
+    first = page_of(fission.start(*command)).token
+    path = tmp_path / "keys" / "dashboard-token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert page_of(fission.start(*command)).token == first
+    path.chmod(0o666)
+    assert "must be changeable by its user and root alone" in fission.run(*command, exit_code=2).stderr
+
+
+def test_a_port_that_is_taken_is_named(fission: CommandLine, project: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = fission.run("net", "dashboard", "--port", str(port), "--no-browser", exit_code=2)
+    assert (
+        refused.stderr
+        == f"Error: the page cannot be served at 127.0.0.1, port {port}: Address already in use; choose another one with --port\n"
+    )
+
+
+@pytest.mark.parametrize("by", ["option", "config"])
+def test_a_run_serves_its_page_and_ends_with_it(fission: CommandLine, project: Path, by: str) -> None:
+    if by == "config":
+        config = project / "net" / "config.py"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config.write_text(f"DASHBOARD = {port}\n{config.read_text()}")
+    client = fission.start("net", "simulate", *(["--dashboard", "0"] if by == "option" else []))
+    page = page_of(client, "stderr")
+    with closing(page.messages()) as messages:
+        first_of(messages, "patch", lambda patch: patch.get("running") is True)
+    client.interrupt()
+    client.wait(exit_code=130)
+    with pytest.raises(ConnectionRefusedError):
+        page.get("/")
+
+
+def test_a_network_runs_without_its_page_if_the_port_is_taken(fission: CommandLine, project: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        client = fission.start("net", "simulate", "--dashboard", str(other.getsockname()[1]))
+        client.wait_for("there is no page: the page cannot be served at 127.0.0.1", stream="stderr")
+        client.wait_for("got 3")
+        client.interrupt()
+        client.wait(exit_code=130)
+
+
+def test_a_killed_client_leaves_no_page_behind(fission: CommandLine, project: Path) -> None:
+    client = fission.start("net", "simulate", "--dashboard", "0")
+    page = page_of(client, "stderr")
+    client.process.kill()
+    client.process.wait()
+
+    def is_gone() -> bool:
+        try:
+            page.get("/")
+        except (ConnectionError, http.client.HTTPException):
+            return True
+        return False
+
+    page.eventually(is_gone, "the end of the page's process")
+
+
+def test_a_thousand_connections_do_not_hurt_the_network(shared: tuple[Running, Page]) -> None:
+    client, page = shared
+    idle = []
+    try:
+        for _ in range(1000):
+            idle.append(socket.create_connection(("127.0.0.1", page.port)))
+        shown = len(client.stdout)
+        page.eventually(lambda: len(client.stdout) > shown, "further lines of the network")
+    finally:
+        for one in idle:
+            one.close()
+    page.eventually(lambda: page.get(f"/?token={page.token}")[0] == 303, "the page, once they are gone")
+
+
+def first_of(messages: Iterator[tuple[str, Any]], kind: str, wanted: Any) -> Any:
+    """Return the first message of a kind that is wanted.
+
+    Raises:
+        AssertionError: there is none in time, or the stream ends before.
+    """
+    seen: deque[Any] = deque(maxlen=8)
+    deadline = time.monotonic() + DEADLINE_S
+    for found, value in messages:
+        if found == kind and wanted(value):
+            return value
+        seen.append((found, value))
+        assert time.monotonic() < deadline, f"no such {kind}; the last messages: {list(seen)}"
+    raise AssertionError(f"the stream ended without such a {kind}")
+
+
+def test_the_messages_are_json(page: Page) -> None:
+    status, _headers, _ = page.get("/", page.logged_in())
+    assert status == 200
+    with closing(page.messages()) as messages:
+        for _, (kind, value) in zip(range(6), messages, strict=False):
+            assert kind in {"visitor", "document", "patch", "events", "event"}
+            json.dumps(value)
