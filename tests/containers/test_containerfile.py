@@ -82,7 +82,7 @@ def compose_faults(text: str) -> list[str]:
         for volume in service.get("volumes", ()):
             source, _, target = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume).partition(":")
             if target not in [rest for word, rest in stages[build["target"]].steps if word == "VOLUME"]:
-                found.append(f"{name}: {target} is no volume of the image")
+                found.append(f"{name}: {target} is not a volume of the image")
             if not source.startswith((".", "/")) and source not in whole["volumes"]:
                 found.append(f"{name}: the volume {source} is not declared")
     addresses = {name: network["ipv4_address"] for name, service in services.items() for network in service["networks"].values()}
@@ -105,7 +105,7 @@ def compose_faults(text: str) -> list[str]:
         ("ipv4_address: 172.28.0.11", "ipv4_address: 172.28.0.12", "two services have one address"),
         ("ipv4_address: 172.28.0.2\n", "ipv4_address: 172.28.0.3\n", "node1: calls another client"),
         ("- node1:/srv/fission", "- node3:/srv/fission", "node1: the volume node3 is not declared"),
-        ("- node1:/srv/fission", "- node1:/data", "node1: /data is no volume of the image"),
+        ("- node1:/srv/fission", "- node1:/data", "node1: /data is not a volume of the image"),
         ("pulse.key]", "]", "client: the keys are not complete"),
         ("stop_grace_period", "stop_grace", "client: unknown: stop_grace"),
         ("UID: ${UID", "USERID: ${UID", "client: unknown build arguments"),

@@ -1,4 +1,4 @@
-"""The life of a card: set up with apt's packages, used with a root file system that is read-only, and cleared of all of FISSION."""
+"""A card from its first boot to its removal: set up with packages of apt, used with a read-only root, and cleared of all of FISSION."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.provision.debian_repository import build, install_sources
 from tests.provision.networks import rows, squares, write_network
 from tests.waiting import eventually, start_fission
 
-# One fixture for all: the tests are in the order of a card's life.
+# One fixture for all: the tests are in the order in which a card is used.
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(600)]
 
 #: A Python that lacks the module venv until the package has come, as Debian's does.

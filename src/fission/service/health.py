@@ -33,7 +33,7 @@ class HealthSocket:
         """Prepare; `open` listens.
 
         Args:
-            run_folder: run folder of the service, which nobody else can enter.
+            run_folder: run folder of the service, which only its user can enter.
             state: returns what the answer says.
         """
         self._path, self._state = os.path.join(run_folder, SOCKET), state
@@ -50,7 +50,7 @@ class HealthSocket:
             self._server = None
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):  # whoever asked has gone
+        with contextlib.suppress(OSError):  # the process that asked has ended
             writer.write(json.dumps(self._state()).encode() + b"\n")
             await writer.drain()
         writer.close()
