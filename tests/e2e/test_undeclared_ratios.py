@@ -162,7 +162,7 @@ def test_it_is_killed_with_work_in_hand_after_it_turns(fission: CommandLine, kin
     stage = stage_of(fission, kind, GATED)
 
     async def script(stage: Stage) -> None:
-        stage.let_go(LIMIT)  # all of it may be in the program's hand
+        stage.let_go(2 * LIMIT - 1000)  # all of it may be in the program's hand
         await stage.until(lambda: warnings(stage), "the warning")
         await stage.rows(TURNS + 100)
         await killed(stage, kill)

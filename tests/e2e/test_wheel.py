@@ -65,7 +65,7 @@ def run(command: str, *more: str, cwd: Path, python: str = sys.executable, deadl
 
 def copy_of_the_tree(folder: Path) -> Path:
     """Copy what the wheels are built from, as a clone has it; return the copy."""
-    for name in ("src", "distributions", "scripts", "pyproject.toml", "Makefile", "README.md", "LICENSE", ".gitignore"):
+    for name in ("src", "distributions", "scripts", "browser", "pyproject.toml", "Makefile", "README.md", "LICENSE", ".gitignore"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -75,7 +75,7 @@ def copy_of_the_tree(folder: Path) -> Path:
 
 def make_wheels(tree: Path) -> str:
     """Run `make wheel` in a tree, with the build tool of this virtual environment, and return what it prints."""
-    for stamp in (".made", ".installed-build"):
+    for stamp in (".made", ".installed-build", ".browser"):  # the libraries of the page are in the copy
         (tree / ".venv").mkdir(exist_ok=True)
         (tree / ".venv" / stamp).touch()
     return run(BUILD, f"BIN={Path(sys.executable).parent}", cwd=tree)
@@ -104,6 +104,15 @@ def test_the_same_tree_gives_the_same_bytes(tree: Path, tmp_path: Path) -> None:
     (other / "src" / "fission" / "errors.py").write_text("# changed\n")
     make_wheels(other)
     assert (tree / "dist" / OURS).read_bytes() != (other / "dist" / OURS).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_page_and_its_libraries_are_in_the_wheel(tree: Path) -> None:
+    with zipfile.ZipFile(tree / "dist" / OURS) as wheel:
+        found = {name.removeprefix("fission/dashboard/page/") for name in wheel.namelist() if name.startswith("fission/dashboard/page/")}
+    libraries = ("dagre.esm.js", "dagre.LICENSE.txt", "uPlot.esm.js", "uPlot.min.css", "uPlot.LICENSE.txt")
+    ours = {"index.html", "main.js", "model.js", "graph.js", "tables.js", "style.css"}
+    assert found == ours | {f"libraries/{name}" for name in libraries}
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ def test_a_manager_that_does_not_read_blocks_no_service(manager: socket.socket) 
         ("soon", None, None),
         (None, None, None),
     ],
+    ids=["no process named", "this process", "another process", "0", "no number", "no watchdog"],  # the same in each worker of pytest-xdist
 )
 def test_the_limit_of_the_watchdog(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, limit: str | None, process: str | None, expected: float | None
