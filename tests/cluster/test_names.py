@@ -163,7 +163,9 @@ def test_names_and_addresses_mixed(office: Callable[..., Office], nodes: str, cl
     assert all(place.ip(f"cam{number}.office") in done.stderr + done.stdout for number in (1, 2))
 
 
-@pytest.mark.parametrize("dead", ["IPv6", pytest.param("IPv4", marks=SOAK)])
+@pytest.mark.parametrize("dead", ["IPv6", "IPv4"])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_name_with_two_addresses_of_which_one_answers(office: Callable[..., Office], dead: str) -> None:
     """Both have a route: only a connection shows that no machine is there."""
     place = office("IPv4" if dead == "IPv6" else "IPv6")
@@ -191,6 +193,8 @@ def test_the_first_address_would_not_do(office: Callable[..., Office], tmp_path:
     client.wait(10, exit_code=130)
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_names_that_are_known_later(office: Callable[..., Office]) -> None:
     """No name server at boot: the services wait with one line; so does the client, for a node whose name it does not know."""
     place = office()

@@ -86,8 +86,17 @@ def test_a_job_is_opened_by_keyboard(tab: Tab, shared: Page) -> None:
     expect(tab.locator("[data-job='2']")).to_be_focused()
 
 
-@pytest.mark.parametrize("width", [400, 1280, 2000])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "light"),
+        (1280, "dark"),
+        *(
+            pytest.param(*one, marks=[pytest.mark.slow, pytest.mark.soak])
+            for one in ((400, "dark"), (1280, "light"), (2000, "light"), (2000, "dark"))
+        ),
+    ],
+)
 def test_it_fits_every_width_and_nothing_bars_the_way(tab: Tab, faults: list[str], shared: Page, width: int, scheme: str) -> None:
     tab.set_viewport_size({"width": width, "height": 900})
     tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

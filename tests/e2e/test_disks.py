@@ -48,16 +48,19 @@ class OnDisk(Site):
 
     def __init__(self, fission: CommandLine, disk: Disk, out: str = "sums.csv", jobs: str = JOBS, listed: str = SUMS) -> None:
         self.fission = fission
-        self._end = disk.mount.parent / "end"
-        fission.project(network(jobs, listed.format(end=str(self._end), out=out)))
+        self.end_file = disk.mount.parent / "end"
+        fission.project(network(jobs, listed.format(end=str(self.end_file), out=out)))
         shutil.copytree(fission.root, disk.mount / "project")
         fission.root = disk.mount / "project"
         os.sync()
         self.out = Path(out) if out.startswith("/") else self.folder / "3" / out
 
     def all_sums(self) -> list[int]:
-        """What a sink without a header has written."""
-        text = self.out.read_text() if self.out.exists() else ""
+        """What a sink without a header has written.
+
+        After a power cut a file system may have kept the length of a row that was not synced, but not its text: then there are zeros.
+        """
+        text = self.out.read_text().replace("\0", "") if self.out.exists() else ""
         return [int(line) for line in text[: text.rfind("\n") + 1].split()]
 
     def sums(self) -> list[int]:

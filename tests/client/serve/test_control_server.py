@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import fission
 from fission.client.serve.control_server import MAX_VIEWERS, Connection, ControlServer, Refused, Viewer
 from fission.errors import AllocationError, RemoteProtocolError, UserError
 from fission.protocol.messages.client_to_viewer import ConsoleAnswer, RunFollowed, RunStopping
@@ -91,7 +92,9 @@ def test_requests_are_answered(served: Served) -> None:
 
 
 def test_other_terminals_find_it(served: Served) -> None:
-    assert json.loads(served.file.read_text()) == {"pid": os.getpid(), "requests": str(served.folder / "socket")}
+    found = json.loads(served.file.read_text())
+    assert (found["pid"], found["requests"]) == (os.getpid(), str(served.folder / "socket"))
+    assert (found["version"], found["nodes"]) == (fission.__version__, False)
 
 
 def test_an_answer_of_another_class_is_refused(served: Served) -> None:
