@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
@@ -132,11 +133,13 @@ def test_a_wrong_token_shows_nothing(tab: Tab, shared: Page) -> None:
 
 
 def test_a_failover_is_seen(fission: CommandLine, project: Path, tab: Tab) -> None:
-    fission.start("net", "simulate", "--nodes", "2", "--kill", "2@5")
+    client = fission.start("net", "simulate", "--nodes", "2")
     page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
     tab.goto(page.address)
     frames = tab.locator("#graph .node")
     expect(frames).to_have_count(2, timeout=SEEN_MS)
+    (node,) = (child for child in psutil.Process(client.pid).children() if "net fork server 2" in " ".join(child.cmdline()))
+    node.kill()
     expect(tab.locator("#failovers li")).to_contain_text("node 2 is lost", timeout=SEEN_MS)
     expect(frames).to_have_count(1, timeout=SEEN_MS)  # its jobs have moved
     expect(tab.locator("#nodes tr", has_text="lost")).to_have_count(1)
