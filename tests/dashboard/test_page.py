@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 import stat
@@ -208,10 +209,35 @@ def test_a_network_runs_without_its_page_if_the_port_is_taken(fission: CommandLi
         other.bind(("127.0.0.1", 0))
         other.listen()
         client = fission.start("net", "simulate", "--dashboard", str(other.getsockname()[1]))
-        client.wait_for("there is no page: the page cannot be served at 127.0.0.1", stream="stderr")
+        client.wait_for("the page is not served: the page cannot be served at 127.0.0.1", stream="stderr")
         client.wait_for("got 3")
         client.interrupt()
         client.wait(exit_code=130)
+
+
+#: Shows a page until the file with its address is removed, and holds open what it has inherited.
+BROWSER = """#!/bin/sh
+echo "$1" >"{opened}.new" && mv "{opened}.new" "{opened}"
+while [ -e "{opened}" ]; do sleep 0.05; done
+"""
+
+
+def test_a_browser_that_stays_open_does_not_hold_the_client_up(
+    fission: CommandLine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, opener = tmp_path / "opened", tmp_path / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(BROWSER.format(opened=opened))
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{opener.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":99")
+    client = fission.start("net", "simulate", "--dashboard", "0")
+    page = page_of(client, "stderr")
+    page.eventually(opened.exists, "the page in the browser")
+    assert opened.read_text() == f"{page.address}\n"
+    client.interrupt()
+    client.wait(exit_code=130)
+    opened.unlink()
 
 
 def test_a_killed_client_leaves_no_page_behind(fission: CommandLine, project: Path) -> None:

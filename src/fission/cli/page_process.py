@@ -51,7 +51,7 @@ def page_of(session: Session, port: int | None, tell: Callable[[str], None], war
         session: names the network.
         port: of the page; None: no page.
         tell: called with the line that has the address, from another thread.
-        warn: called with the reason if there is no page, from another thread.
+        warn: called with the reason if the page is not served, from another thread.
     """
     if port is None:
         yield
@@ -90,4 +90,4 @@ def _pass_on(process: subprocess.Popen[str], tell: Callable[[str], None], warn: 
         said = True
     faults = process.stderr.read().strip() if process.stderr else ""
     if not said and faults:
-        warn(f"there is no page: {faults.removeprefix('Error: ')}")
+        warn(f"the page is not served: {faults.removeprefix('Error: ')}")

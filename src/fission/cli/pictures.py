@@ -88,11 +88,20 @@ def desktop() -> bool:
 
 
 def open_file(path: Path) -> None:
-    """Show a file with the desktop's viewer, if there is a desktop; the viewer outlives this
-    command.
+    """Show a file with the desktop's viewer, as `open_on_desktop` does."""
+    open_on_desktop(str(path))
+
+
+def open_on_desktop(what: str) -> None:
+    """Show a file or a web page with the desktop's program for it, if there is a desktop.
+
+    The program outlives this command and holds none of its streams open.
+
+    Args:
+        what: path of the file, or address of the page.
     """
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if desktop() and opener:
         subprocess.Popen(
-            [opener, str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [opener, what], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )

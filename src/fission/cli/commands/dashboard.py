@@ -25,7 +25,7 @@ def command(session: Session, port: int, no_browser: bool, while_open: int | Non
     is served on this machine alone. The network may start later, end and start again: the page
     follows.
     """
-    from fission.cli.pictures import desktop
+    from fission.cli.pictures import open_on_desktop
     from fission.dashboard.server import serve
 
     folder = folder_of(session)
@@ -34,7 +34,7 @@ def command(session: Session, port: int, no_browser: bool, while_open: int | Non
 
     def announce(address: str) -> None:
         click.echo(f"the page of {session.network}: {address}")
-        if not no_browser and desktop():
-            click.launch(address)
+        if not no_browser:
+            open_on_desktop(address)
 
     serve(folder, HOST, port, announce, while_open=while_open)

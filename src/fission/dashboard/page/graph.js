@@ -49,8 +49,8 @@ export class GraphView {
     for (const [id, { path, text }] of this.arrows) {
       const pipe = state.pipes[id];
       if (!pipe) continue;
-      const target = state.jobs[pipe.source];
-      path.setAttribute("class", `pipe ${pipe.optional ? "optional" : ""} ${target?.limit === "blocked" ? "pressed" : ""}`);
+      const source = state.jobs[pipe.source];
+      path.setAttribute("class", `pipe ${pipe.optional ? "optional" : ""} ${source?.limit === "blocked" ? "pressed" : ""}`);
       text.textContent = `${id}: ${rate(pipe.per_s)}${pipe.queue ? `, ${pipe.queue} queued` : ""}`;
     }
     for (const [name, frame] of this.frames) {
