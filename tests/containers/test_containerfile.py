@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.containers.containerfile import faults, read
+from tests.containers.containerfile import NotUnderstood, faults, in_context, read, settings
 
 ROOT = Path(__file__).parent.parent.parent
 CONTAINERFILE = ROOT / "containers" / "Containerfile"
@@ -35,13 +35,72 @@ def test_it_has_no_faults() -> None:
         ("COPY src src", "ADD https://example.org/src.tar src", "ADD https://example.org/src.tar src: use COPY"),
         ("COPY src src", "COPY sources src", "COPY sources: not in the context"),
         ("COPY src src", "COPY tests src", "COPY tests: not in the context"),  # .dockerignore keeps it out
-        ('CMD ["fission", "node", "--healthcheck"]', "NONE", "node has no HEALTHCHECK"),
+        ('--interval=30s --timeout=10s --start-period=60s CMD ["fission", "node", "--healthcheck"]', "NONE", "node has no HEALTHCHECK"),
     ],
 )
 def test_a_fault_is_found(old: str, new: str, fault: str) -> None:
     text = CONTAINERFILE.read_text()
     assert old in text
     assert fault in faults(text.replace(old, new), TARGETS, ROOT)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'SHELL ["bash", "-c"]',
+        "ONBUILD RUN true",
+        "STOPSIGNAL SIGKILL",
+        "RUN --mount=type=cache,target=/root/.cache true",
+        'RUN ["true"]',
+        "RUN <<EOF",
+        "COPY --chown=fission src src",
+        "CMD fission node",
+        'CMD ["fission", 1]',
+        "CMD",
+        "ENTRYPOINT exec fission node",
+        'HEALTHCHECK --retries=3 CMD ["true"]',
+        "HEALTHCHECK CMD true",
+        "ARG VERSION",
+        "ENV VERSION 1",
+        'VOLUME ["/project"]',
+        "run true",
+        "FROM scratch",
+        "FROM --platform=linux/arm64 base AS other",
+        "FROM base AS other extra",
+    ],
+)
+def test_a_line_that_is_not_understood_is_an_error(line: str) -> None:
+    """A reader that passed over it would let tests pass for another image than a builder makes."""
+    with pytest.raises(NotUnderstood):
+        read(f"{CONTAINERFILE.read_text()}{line}\n")
+
+
+@pytest.mark.parametrize("text", ["# syntax=docker/dockerfile:1\nFROM base AS other\n", "RUN true\nFROM base AS other\n"])
+def test_what_comes_before_the_first_stage(text: str) -> None:
+    with pytest.raises(NotUnderstood):
+        read(text)
+
+
+def test_what_is_read() -> None:
+    text = 'ARG TAG="1 2"\nFROM a/b:$TAG AS one\n# a note\nRUN first \\\n  # within\n  && second\nENV A=b C="d e"\nCMD ["x"]\nCMD ["y"]\n'
+    arguments, stages = read(text)
+    assert arguments == {"TAG": "1 2"}
+    assert (stages["one"].base, stages["one"].last("CMD")) == ("a/b:1 2", '["y"]')
+    assert stages["one"].last("RUN").split() == ["first", "&&", "second"]
+    assert settings(stages["one"].last("ENV")) == {"A": "b", "C": "d e"}
+
+
+@pytest.mark.parametrize(
+    ("name", "admitted"),
+    [("src/one.py", True), ("src/deep/one.py", True), ("notes.md", False), ("src/__pycache__/one.pyc", False), ("src/none.py", False)],
+)
+def test_what_a_builder_sees(tmp_path: Path, name: str, admitted: bool) -> None:
+    """The last line of .dockerignore that fits decides."""
+    (tmp_path / ".dockerignore").write_text("# all but src\n*\n!src\n**/__pycache__\n")
+    for path in ("src/one.py", "src/deep/one.py", "notes.md", "src/__pycache__/one.pyc"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert in_context(tmp_path, name) is admitted
 
 
 def hadolint(text: str) -> list[str]:

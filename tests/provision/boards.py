@@ -234,12 +234,16 @@ class Boards:
         self.network.close()
 
 
-def make_wheelhouse(folder: Path, *extras: str) -> Path:
-    """Pack the packages that FISSION with these extras needs, as installed here, into wheels; return the folder."""
+def make_wheelhouse(folder: Path, *extras: str, more: Sequence[str] = ()) -> Path:
+    """Pack the packages that FISSION with these extras needs, as installed here, into wheels; return the folder.
+
+    ``more``: names of further packages.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ours = distribution()
     assert ours is not None
     wanted, done = needed_by(ours, frozenset(extras)), set[str]()
+    wanted += [(name, frozenset[str]()) for name in more]
     while wanted:
         name, its_extras = wanted.pop()
         if name in done:
