@@ -58,7 +58,7 @@ def generate_detailed_graph(network: Network, nodes: Mapping[int, str] | None = 
     if nodes is None:
         nodes = placement(Path.cwd() / network.name) or planned(network)
     target = Path(DETAILED)
-    render(dot(picture_of(network, nodes), by_node=True), target, NODES_ENGINE)
+    render(dot(picture_of(network, nodes), framed=True), target, NODES_ENGINE)
     open_file(target)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,26 @@ DOT_S = 120.0
 ENGINES = ("dot", "circo", "fdp", "neato", "sfdp", "twopi")
 
 
-def picture(session: Session, *, plan: bool = False) -> Any:
+def picture_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `fission.project.drawing.PictureOptions`."""
+    for option in (
+        click.option("--by", type=click.Choice(["node", "name"]), help="What colours stand for: nodes (default) or names of job classes."),
+        click.option(
+            "--no-pipe-class", "pipe_class", is_flag=True, flag_value=False, default=True, help="Label pipes with their ids only."
+        ),
+        click.option("--title", metavar="TEXT", help="Text above the picture. Default: the network's name, where there is one."),
+    ):
+        command = option(command)
+    return command
+
+
+def picture(session: Session, *, title: str | None = None, pipe_class: bool = True, by: str | None = None, plan: bool = False) -> Any:
     """Return the picture of the session's network, even if incomplete, with its placement if it is
     running.
 
     Args:
         session: whose network.
+        title, pipe_class, by: as in `fission.project.drawing.PictureOptions`; `by` None: "node".
         plan: whether a network that is not running is drawn with the places that its jobs would get
             with all nodes up.
 
@@ -35,14 +50,15 @@ def picture(session: Session, *, plan: bool = False) -> Any:
     """
     from fission.client.attach.follow import placement
     from fission.client.dry_run.survival import planned
-    from fission.project.drawing import picture_of
+    from fission.project.drawing import PictureOptions, picture_of
 
     loaded, _, faults = load_incomplete_network(session)
     for fault in faults:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(str(fault), err=True)
     nodes = placement(loaded.folder)
-    return picture_of(loaded.network, nodes or (planned(loaded.network) if plan and not faults else {}))
+    options = PictureOptions(title, pipe_class, "name" if by == "name" else "node")
+    return picture_of(loaded.network, nodes or (planned(loaded.network) if plan and not faults else {}), options)
 
 
 def render(text: str, path: Path, engine: str = ENGINES[0]) -> None:
