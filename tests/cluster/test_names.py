@@ -219,6 +219,31 @@ def test_names_that_are_known_later(office: Callable[..., Office]) -> None:
     site.no_jobs_left()
 
 
+@pytest.mark.slow
+@pytest.mark.soak
+def test_nodes_that_have_only_addresses_of_the_other_kind(office: Callable[..., Office]) -> None:
+    """The client listens at an IPv4 address: both sides say in one line what is wrong and what to do."""
+    place = office()
+    centre, cam1, cam2 = (place.names[name] for name in ("centre.office", "cam1.office", "cam2.office"))
+    nodes = f"{cam1.ipv6} cam1.office\n{cam2.ipv6} cam2.office\n"
+    # cam1 knows only the client's IPv4 address; cam2 calls at the IPv6 address, where nothing listens
+    place.know(cam1=f"{centre.ip} centre.office\n", cam2=f"{centre.ip} centre.office\n{centre.ipv6} centre.office\n", centre=nodes)
+    cam1.addresses(False)
+    cam2.addresses(False)
+    client = place.start(client_ip=centre.ip, extra="ALLOCATION_TIMEOUT = 60")
+    for name, host in (("cam1.office", cam1), ("cam2.office", cam2)):
+        line = client.wait_for(f"node {name} is not there", 30, stream="stderr")
+        assert line.endswith(
+            f"its address {host.ipv6} is IPv6, but this machine listens at {centre.ip} (CLIENT_IP), which is IPv4; "
+            "write an IPv6 address of this machine into CLIENT_IP, or an IPv4 address of the node into NODES"
+        )
+    place.site[1].logged(
+        f"its address {centre.ip} is IPv4, but this machine has IPv6 addresses only; give both machines addresses of one kind"
+    )
+    client.interrupt()
+    client.wait(10, exit_code=130)
+
+
 @pytest.mark.parametrize("what", ["service", "client"])
 @pytest.mark.slow
 @pytest.mark.soak

@@ -117,7 +117,7 @@ class DaskCluster:
         """Listen for worker processes and return the port.
 
         Args:
-            host: address of an interface; 0.0.0.0 means all.
+            host: address of an interface, or a host name; empty means all interfaces.
             port: port of the scheduler; 0 chooses a free one.
             security: a `distributed.Security`; None disables encryption.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket as sockets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from fission.core.addresses import bracketed, is_ip, split_host_port
 from fission.errors import UserError
 
 #: Maximum size of a message in bytes; a peer that sends more is disconnected. Oversized messages below this limit get an error.
@@ -49,8 +51,9 @@ class ApiServer:
         """Bind both addresses.
 
         Args:
-            api: address for requests, ``tcp://HOST:PORT``; ``*`` means all interfaces.
-            broadcast: address for broadcasts, ``tcp://HOST:PORT``; ``*`` means all interfaces.
+            api: address for requests, ``tcp://HOST:PORT``; ``*`` means all interfaces. A host name means
+                one of its addresses, IPv4 if it has any.
+            broadcast: address for broadcasts, as for `api`.
             keys: admits only peers with these keys and encrypts everything; None admits all peers
                 and encrypts nothing.
 
@@ -118,8 +121,12 @@ class ApiServer:
 
 
 def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
+    _allow_ipv6(socket, address)
+    host, port = split_host_port(address)
+    found = [] if host == "*" or is_ip(host) else _addresses(host)
     try:
-        socket.bind(address)
+        # ZeroMQ binds no host names; what is not one may be the name of an interface
+        socket.bind(f"tcp://{bracketed(found[0])}:{port}" if found else address)
     except zmq.ZMQError as error:
         if error.errno == zmq.EADDRINUSE:
             reason = "is in use by another program, maybe by another Router: there can be only one; stop it, or choose another port"
@@ -291,7 +298,27 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Protect | 
     return socket
 
 
+def _allow_ipv6(socket: zmq.Socket[bytes], address: str) -> None:
+    """Set whether a socket uses IPv6: then ZeroMQ prefers it for names that have both kinds, and a Router may listen at one alone."""
+    host, _ = split_host_port(address)
+    if host == "*":
+        wanted = sockets.has_dualstack_ipv6()
+    else:
+        wanted = ":" in host or ":" in next(iter([host] if is_ip(host) else _addresses(host)), "")
+    socket.setsockopt(zmq.IPV6, wanted)
+
+
+def _addresses(host: str) -> list[str]:
+    """Return the addresses of a host name, those of IPv4 first; none if it is not known."""
+    try:
+        found = sockets.getaddrinfo(host, None, type=sockets.SOCK_STREAM)
+    except OSError:
+        return []
+    return sorted((str(entry[4][0]) for entry in found), key=lambda ip: ":" in ip)
+
+
 def _connect(socket: zmq.Socket[bytes], address: str) -> None:
+    _allow_ipv6(socket, address)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:

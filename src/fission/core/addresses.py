@@ -51,6 +51,11 @@ def is_ip(text: str) -> bool:
     return True
 
 
+def kind_of(ip: str) -> str:
+    """Return "IPv4" or "IPv6"."""
+    return "IPv6" if ":" in ip else "IPv4"
+
+
 def fault_of(text: str) -> str:
     """Return the fault of a machine's address, to follow "must be ..., but is"; empty if it is
     valid.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from fission.core.addresses import canonical
 from fission.pipelines.errors import StoreRaised
 from fission.pipelines.slots import CurrentJob
 from fission.pipelines.utc import utc
@@ -22,12 +24,12 @@ _LOOK_S = 0.1
 
 def cluster_ip(host: str) -> str:
     """Return the address of this machine on the route to *host*; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
+    with contextlib.suppress(OSError):
+        for family, kind, _, _, address in socket.getaddrinfo(canonical(host), 9, type=socket.SOCK_DGRAM):
+            with contextlib.suppress(OSError), socket.socket(family, kind) as probe:
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+    return "127.0.0.1"
 
 
 def host_data(ip: str) -> dict[str, Any]:

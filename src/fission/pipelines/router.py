@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fission.core.addresses import bracketed, host_port
 from fission.errors import UserError
 from fission.pipelines.daemon import protect_with, quiet_logger, read_keys, tls_of
 from fission.pipelines.errors import DaemonError, StoreAway, StoreLost
@@ -73,7 +74,7 @@ class Router:
         """
         self._api = _address(api_host_port, "api_host_port")
         self._broadcast = _address(broadcast_host_port, "broadcast_host_port")
-        self._host = "0.0.0.0" if api_host_port[0] == "*" else api_host_port[0]
+        self._host = "" if api_host_port[0] == "*" else bracketed(api_host_port[0])
         self._config = checked_config(config)
         self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
         self._shown = f"the database {self._state}" if "://" not in self._state else "the database"  # a URL may have a password in it
@@ -245,11 +246,11 @@ class _Pump:
         self._server.say(topic, encode(message))
 
 
-def _address(host_port: Any, name: str) -> str:
-    right = isinstance(host_port, (tuple, list)) and len(host_port) == 2 and isinstance(host_port[0], str)
-    if not right or not isinstance(host_port[1], int) or not 0 < host_port[1] < 65536:
-        raise DaemonError(f"{name} must be (host, port) with a port from 1 to 65535, such as ('*', 5555), but is {host_port!r}")
-    return f"tcp://{host_port[0]}:{host_port[1]}"
+def _address(given: Any, name: str) -> str:
+    right = isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[0], str)
+    if not right or not isinstance(given[1], int) or not 0 < given[1] < 65536:
+        raise DaemonError(f"{name} must be (host, port) with a port from 1 to 65535, such as ('*', 5555), but is {given!r}")
+    return f"tcp://{host_port(*given)}"
 
 
 def checked_config(config: Any) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from fission.core.addresses import canonical, is_ip
+import psutil
+
+from fission.core.addresses import canonical, is_ip, kind_of
 from fission.errors import EngineError
 
 Found = TypeVar("Found")
@@ -110,7 +112,7 @@ def _routes(client: str, port: int, own: str | None) -> list[Route]:
                 probe.connect(address)  # a datagram socket: nothing is sent
                 ip = str(probe.getsockname()[0])
         except OSError as why:
-            reason = (why.strerror or str(why)).lower()
+            reason = _other_kind(str(address[0])) or (why.strerror or str(why)).lower()
             continue
         if wanted is None:
             routes.append(Route(str(address[0]), ip))
@@ -122,6 +124,21 @@ def _routes(client: str, port: int, own: str | None) -> list[Route]:
     if not routes:
         raise EngineError(reason)
     return routes
+
+
+def _other_kind(client: str) -> str:
+    """Return the reason if this machine has addresses only of the kind that the client's is not; else empty."""
+    kinds = set()
+    for entry in (entry for entries in psutil.net_if_addrs().values() for entry in entries):
+        ip = entry.address.partition("%")[0]
+        if entry.family in (socket.AF_INET, socket.AF_INET6) and not ip.startswith(("127.", "fe80:")) and ip != "::1":
+            kinds.add(kind_of(ip))
+    if not kinds or kind_of(client) in kinds:
+        return ""
+    return (
+        f"its address {client} is {kind_of(client)}, but this machine has {kinds.pop()} addresses only; "
+        "give both machines addresses of one kind"
+    )
 
 
 def _own_addresses(own: str) -> list[str]:

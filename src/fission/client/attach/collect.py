@@ -106,8 +106,9 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict
     if only_here(loaded.config.nodes):
         return {}, {}
     keys = network_keys(loaded)
-    check_ports(loaded, client_address(loaded))
-    configured = ConfiguredNodes(loaded.config.nodes)
+    ip = client_address(loaded)
+    check_ports(loaded, ip)
+    configured = ConfiguredNodes(loaded.config.nodes, ip)
     folder = make_run_folder()
     try:
         engine = cluster_engine(loaded, secrets.token_hex(8), keys, configured, Archives(loaded).of_job)

@@ -68,7 +68,7 @@ async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> As
     ip = client_address(loaded)
     keys = network_keys(loaded)
     check_ports(loaded, ip)
-    configured = ConfiguredNodes(loaded.config.nodes)
+    configured = ConfiguredNodes(loaded.config.nodes, ip)
     visit = Visit(
         configured,
         versions(),

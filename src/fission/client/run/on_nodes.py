@@ -165,8 +165,8 @@ def _plan_here(start: Start, run_folder: str, stdin: bool) -> RunPlan:
 def _plan_on_nodes(start: Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
     """Return the plan for other machines: local jobs run here, all others on the nodes."""
     loaded, network, config = start.loaded, start.loaded.network, start.loaded.config
-    configured, archives = ConfiguredNodes(config.nodes), Archives(loaded)
     ip = client_address(loaded)
+    configured, archives = ConfiguredNodes(config.nodes, ip), Archives(loaded)
     if keys is None:
         observer.warning("SECURITY = False: nothing is encrypted, and anyone who can reach the nodes can run code on them")
     remote_address = f"tcp://{host_port(ip, config.port + 1)}"

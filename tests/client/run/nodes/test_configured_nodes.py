@@ -121,3 +121,15 @@ def test_hints_fit_the_reason(names: dict[str, str]) -> None:
         "fd79::9 has connected without the keys of this machine, and was refused; if it is a node: "
         "copy /home/pi/.fission/keys to it, then: sudo service fission restart"
     )
+
+
+def test_addresses_of_the_other_kind_than_the_clients(names: dict[str, str]) -> None:
+    names["cam3.local"] = "::1"
+    nodes = [BaseNode("127.0.0.1", "n1"), BaseNode("[::1]", "n2"), BaseNode("cam3.local", "n3")]
+    assert ConfiguredNodes(nodes, "::1").absence("n1") == (
+        "its address 127.0.0.1 is IPv4, but this machine listens at ::1 (CLIENT_IP), which is IPv6; "
+        "write an IPv4 address of this machine into CLIENT_IP, or an IPv6 address of the node into NODES"
+    )
+    for name in ("n2", "n3"):
+        assert "its address ::1 is IPv6" in ConfiguredNodes(nodes, "127.0.0.1").absence(name)
+        assert ConfiguredNodes(nodes, "::1").absence(name) == ""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from fission.adapters.cluster.members import Identity
-from fission.core.addresses import LOCALHOST, canonical, is_ip
+from fission.core.addresses import LOCALHOST, canonical, is_ip, kind_of
 from fission.core.base import BaseNode
 from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode, NodeInfo
@@ -29,13 +29,14 @@ def only_here(nodes: Sequence[BaseNode]) -> bool:
 class ConfiguredNodes:
     """The nodes of one config, whether they are present or not."""
 
-    def __init__(self, nodes: Sequence[BaseNode]) -> None:
+    def __init__(self, nodes: Sequence[BaseNode], client_ip: str = "") -> None:
         """Look up the host names of the nodes, which may block.
 
         Args:
             nodes: nodes as in the config.
+            client_ip: the address at which the client listens; empty: unknown.
         """
-        self._nodes = nodes
+        self._nodes, self._client_ip = nodes, client_ip
         self._named = [node for node in nodes if not isinstance(node, MultiNode)]
         self._ips = _all_addresses([node.ip for node in self._named])
 
@@ -71,6 +72,12 @@ class ConfiguredNodes:
             return ""
         if not self._ips[node.ip]:
             return f"its host name {node.ip} is not known on this machine; enter it in /etc/hosts, or write its address into NODES"
+        if self._client_ip and kind_of(self._client_ip) not in map(kind_of, self._ips[node.ip]):
+            found, here = min(self._ips[node.ip]), kind_of(self._client_ip)
+            return (
+                f"its address {found} is {kind_of(found)}, but this machine listens at {self._client_ip} (CLIENT_IP), which is {here}; "
+                f"write an {kind_of(found)} address of this machine into CLIENT_IP, or an {here} address of the node into NODES"
+            )
         reasons = {_no_way_to(ip) for ip in self._ips[node.ip]}
         return "" if "" in reasons else f"this machine has no route to {node.ip} ({reasons.pop()}); is its network connected?"
 
