@@ -33,6 +33,7 @@ PROGRAMS: dict[str, str | None] = {
     "memory": None,
     "failover": "--faults 3 --runs 1",
     "taps": "--runs 1 --seconds 1",
+    "page": "--runs 1 --seconds 1",
     "pipelines": None,
     "supervision": "--runs 1 --seconds 5",
 }

@@ -92,7 +92,7 @@ SHAPE = {
         {"id": 1, "name": "Source 1", "local": False, "groups": ["ALL"]},
         {"id": 2, "name": "Sink 2", "local": True, "groups": ["LOCAL"]},
     ],
-    "pipes": [{"id": 1, "kind": "PicklePipe", "source": 1, "target": 2, "optional": False}],
+    "pipes": [{"id": 1, "kind": "PicklePipe", "source": 1, "target": 2, "optional": False, "encoding": "pickle", "rate": None}],
 }
 
 

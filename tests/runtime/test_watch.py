@@ -55,8 +55,8 @@ class Alone:
     def command(self, message: ClientToJob) -> None:
         self.shell.on_message([frames.encode_command(message)])
 
-    def tap(self, credit: int = 1 << 20, payload: bool = True, share: float = 1.0) -> None:
-        self.command(OpenTap(tap=5, pipe=1, credit=credit, payload=payload, share=share))
+    def tap(self, credit: int = 1 << 20, payload: bool = True, share: float = 1.0, largest: int = 0) -> None:
+        self.command(OpenTap(tap=5, pipe=1, credit=credit, payload=payload, share=share, largest=largest))
 
     def measure(self, key: int) -> JobMeasured:
         self.command(MeasureJob(key=key))
@@ -136,6 +136,12 @@ def test_a_block_larger_than_all_credit_is_sent_alone(alone: Alone) -> None:
     assert [sqn for sqn, _ in alone.seen()] == [1]
     alone.put(b"x")
     assert alone.seen() == []
+
+
+def test_of_a_message_larger_than_the_viewer_wants_only_the_numbers_are_sent(alone: Alone) -> None:
+    alone.tap(largest=5000)
+    alone.put(b"x" * 4000, b"y" * 6000, [b"pickle", b"z" * 6000], b"z")
+    assert [(sqn, payloads is not None) for sqn, payloads in alone.seen()] == [(1, True), (2, False), (3, False), (4, True)]
 
 
 def test_a_viewer_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone) -> None:

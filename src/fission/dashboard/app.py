@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
 from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.tap_follow import PipeTaps
+from fission.dashboard.tap_routes import tap_route
 from fission.dashboard.watcher import Message, NetworkWatcher
 from fission.errors import FissionError
 
@@ -37,11 +39,14 @@ HEADERS = {
 LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
 
 
-def make_app(watcher: NetworkWatcher, access: Access, stop: Callable[[], None], hosts: list[str], *, secure: bool = False) -> Starlette:
+def make_app(
+    watcher: NetworkWatcher, taps: PipeTaps, access: Access, stop: Callable[[], None], hosts: list[str], *, secure: bool = False
+) -> Starlette:
     """Return the application.
 
     Args:
         watcher: of the network.
+        taps: of the network's pipes.
         access: decides who may see and act.
         stop: stops the network; may block, and raises an error of FISSION if that fails.
         hosts: host names and addresses under which the page may be asked for: another name in the
@@ -81,11 +86,15 @@ def make_app(watcher: NetworkWatcher, access: Access, stop: Callable[[], None], 
             return JSONResponse({"error": str(why)}, 409)
         return JSONResponse({})
 
+    def refused(request: Request) -> Response | None:
+        return PlainTextResponse(LOG_IN, 401) if _visitor(request, access) is None else None
+
     return Starlette(
         routes=[
             Route("/", index),
             Route("/messages", messages),
             Route("/stop", stop_network, methods=["POST"]),
+            tap_route(taps, refused),
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
         middleware=[

@@ -81,7 +81,7 @@ def _limit(shares: Mapping[str, float | None], *, is_source: bool) -> str | None
 def _pipe(
     shape: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {name: shape[name] for name in ("kind", "source", "target", "optional")}
+    found: dict[str, Any] = {name: shape[name] for name in ("kind", "source", "target", "optional", "encoding", "rate")}
     found |= {"per_s": None, "queue": None, "dropped": None, "latency_s": None}
     output = _output(new, shape["id"])
     if new is None or output is None:

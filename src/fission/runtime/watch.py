@@ -41,7 +41,7 @@ class Tap:
     other methods.
     """
 
-    def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None]) -> None:
+    def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None], largest: int = 0) -> None:
         """Prepare the tap.
 
         Args:
@@ -50,11 +50,14 @@ class Tap:
             payload: whether payloads are copied, or only the numbers of blocks.
             share: share of the job's time that copies out of shared memory may take.
             arm: function that requests a call of `take` at a moment.
+            largest: bytes of the largest message that is copied; of a larger one only the header
+                is; 0: no limit.
         """
         self.number = number
         self._credit = self._full = credit
         self._shut = False  # a message did not fit: skip all messages, at the least cost, until there is more credit
         self._payload = payload
+        self._largest = largest
         self._share = share
         self._arm = arm
         self._gathered: list[tuple[float, list[Buffer]]] = []
@@ -68,9 +71,12 @@ class Tap:
             return
         first = message[0]
         size = tapped.size_of(message) if self._payload else tapped.HEADER_SIZE
+        header_only = not self._payload or (0 < self._largest < size + sum(lease.nbytes for lease in getattr(message, "leases", ())))
+        if header_only:
+            size = tapped.HEADER_SIZE
         if self._too_big(size):
             return
-        if not self._payload:
+        if header_only:
             copy: Any = [bytes(first[: tapped.HEADER_BYTES])]
         elif hasattr(message, "leases"):
             copy = self._out_of_shared_memory(message)
@@ -203,7 +209,7 @@ class JobWatch:
             raise RemoteProtocolError(f"pipe {order.pipe} is not an output of this job")
         self._close_tap(order.tap)
         share = max(1e-3, min(1.0, order.share))
-        tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self._shell.control.arm)
+        tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self._shell.control.arm, largest=order.largest)
         self._taps[order.tap] = (order.pipe, tap)
         self._shell.watch(order.pipe, tap.saw)
         log.info("pipe %s has a viewer (tap %s)", order.pipe, order.tap)

@@ -7,7 +7,10 @@ from typing import Any
 from unittest import mock
 
 from fission.client.serve import taps
+from fission.client.serve.control_server import Connection
+from fission.protocol.messages.client_to_job import CloseTap, ExtendTap, OpenTap
 from fission.protocol.messages.viewer_to_client import TapPipes
+from fission.protocol.supervision_messages import JobState
 
 
 class Gathers:
@@ -42,3 +45,89 @@ def test_a_tap_ends_after_the_last_blocks_and_not_before() -> None:
         return list(sender.payloads)
 
     assert asyncio.run(main()) == [b"0", b"1", b"2", b""]
+
+
+class Later:
+    """In place of the timers of a loop: a test calls what is due."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, Any, tuple[Any, ...]]] = []
+
+    def __call__(self, seconds: float, act: Any, *arguments: Any) -> mock.Mock:
+        entry = (seconds, act, arguments)
+        self.due.append(entry)
+        handle = mock.Mock()
+        handle.cancel = lambda: self.due.remove(entry)
+        return handle
+
+    def pass_on(self) -> float:
+        seconds, act, arguments = self.due.pop(0)
+        act(*arguments)
+        return seconds
+
+
+def given(run: Any) -> list[int]:
+    """Return the credit that a job was given again."""
+    return [call.args[1].credit for call in run.command.call_args_list if isinstance(call.args[1], ExtendTap)]
+
+
+def test_credit_is_given_again_after_a_time_and_not_at_once() -> None:
+    """A viewer that wants at most so many bytes in a time never gets more, however fast it reads."""
+
+    async def main() -> None:
+        run: Any = mock.Mock()
+        tap = taps._Tap(1, 2, 3, TapPipes(pipes=(3,), credit=1000, every_s=0.25), run)
+        later = Later()
+        with mock.patch.object(asyncio.get_running_loop(), "call_later", later):
+            tap.begin()
+            tap.sent(1, 600)
+            tap.sent(1, 400)
+            assert given(run) == []
+            assert later.pass_on() == 0.25
+            assert given(run) == [1000]
+            tap.sent(1, 20_000)  # a message much larger than all credit takes longer
+            while later.due:
+                assert later.pass_on() == 0.25
+            assert given(run) == [1000, taps.LARGER * 1000, taps.LARGER * 1000, 4000]
+
+    asyncio.run(main())
+
+
+def test_a_new_incarnation_is_not_given_the_credit_of_the_old_one() -> None:
+    async def main() -> None:
+        run: Any = mock.Mock()
+        tap = taps._Tap(1, 2, 3, TapPipes(pipes=(3,), credit=1000, every_s=0.25), run)
+        later = Later()
+        with mock.patch.object(asyncio.get_running_loop(), "call_later", later):
+            tap.begin()
+            tap.sent(1, 600)
+            tap.begin()
+            tap.sent(1, 400)
+            later.pass_on()
+            assert given(run) == []
+
+    asyncio.run(main())
+
+
+def test_the_tap_of_a_viewer_who_leaves_is_closed_in_the_job_and_nothing_more_is_sent() -> None:
+    async def main() -> None:
+        run: Any = mock.Mock()
+        run.receivers = {}
+        run.state.return_value = JobState.RUNNING
+        network: Any = mock.Mock(pipes={3: "pipe"})
+        network.producer.return_value = mock.Mock(_fission_id=2)
+        server = taps.Taps(network, run, mock.Mock())
+        connection = Connection(mock.Mock())
+        later = Later()
+        with mock.patch.object(asyncio.get_running_loop(), "call_later", later):
+            await server._tap(TapPipes(pipes=(3,), credit=1000, every_s=0.25, largest=5000), connection)
+            (opened,) = (call.args[1] for call in run.command.call_args_list)
+            assert opened == OpenTap(tap=1, pipe=3, credit=1000, payload=True, share=taps.SHARE, largest=5000)
+            server._taps[1].sent(1, 100)
+            for close in connection.on_close:
+                close()
+            assert not later.due
+        assert run.command.call_args.args == (2, CloseTap(tap=1))
+        assert not server._taps
+
+    asyncio.run(main())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 from fission.client.serve.control_server import Connection, ControlServer
-from fission.core.base import group_names
+from fission.core.base import BasePipe, group_names
 from fission.core.network import Network
+from fission.core.pipes import WriteJSONMixIn, WritePickleMixIn
 from fission.protocol.messages.client_to_viewer import JobShape, NetworkDescribed, PipeShape
 from fission.protocol.messages.viewer_to_client import DescribeNetwork
 
@@ -21,10 +25,35 @@ def describe(network: Network) -> NetworkDescribed:
         if source is not None and target is not None:
             pipes.append(
                 PipeShape(
-                    id=number, kind=type(pipe).__name__, source=source._fission_id, target=target._fission_id, optional=bool(pipe.ASYNC)
+                    id=number,
+                    kind=type(pipe).__name__,
+                    source=source._fission_id,
+                    target=target._fission_id,
+                    optional=bool(pipe.ASYNC),
+                    encoding=encoding_of(pipe),
+                    rate=rate_of(pipe),
                 )
             )
     return NetworkDescribed(network=network.name, jobs=tuple(jobs), pipes=tuple(pipes))
+
+
+def encoding_of(pipe: BasePipe) -> Literal["pickle", "json", "bytes"]:
+    """Return what the blocks of a pipe are, as far as its class tells."""
+    if isinstance(pipe, WritePickleMixIn):
+        return "pickle"
+    return "json" if isinstance(pipe, WriteJSONMixIn) else "bytes"
+
+
+def rate_of(pipe: BasePipe) -> float | None:
+    """Return the RATE of a pipe, samples per second; None if it has none, or one that cannot be."""
+    rate = getattr(pipe, "RATE", None)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        return None
+    try:
+        found = float(rate)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) and found > 0 else None
 
 
 def answer_description(network: Network, requests: ControlServer) -> None:

@@ -37,6 +37,12 @@ MOST_CREDIT = 64 << 20
 #: Arbitrary.
 SHARE = 0.02
 
+#: How many times its credit a viewer may get of larger messages than that, in the same time. Arbitrary: a byte of a large block costs less
+#: than a tenth of one of small blocks.
+LARGER = 8
+#: Longest time in seconds after which a viewer's used credit may be given again. Arbitrary.
+MOST_EVERY_S = 60.0
+
 _PIPE = struct.Struct("<I")
 
 
@@ -212,6 +218,7 @@ class Taps:
     def _forget(self, taps: list[_Tap], sender: _Sender) -> None:
         sender.stop()
         for tap in taps:
+            tap.close()
             if self._taps.pop(tap.number, None) is not None and self._run.state(tap.job) is not JobState.FINISHED:
                 self._run.command(tap.job, CloseTap(tap=tap.number))
 
@@ -222,14 +229,17 @@ class _Tap:
     def __init__(self, number: int, job: int, pipe: int, request: TapPipes, run: TappedRun) -> None:
         self.number, self.job, self.pipe = number, job, pipe
         credit, share = max(1, min(MOST_CREDIT, request.credit)), 1.0 if request.everything else SHARE
-        self._order = OpenTap(tap=number, pipe=pipe, credit=credit, payload=request.payload, share=share)
+        self._order = OpenTap(tap=number, pipe=pipe, credit=credit, payload=request.payload, share=share, largest=request.largest)
+        self._every_s = min(request.every_s, MOST_EVERY_S)
         self._run = run
-        self._incarnations = self._heard = 0
+        self._incarnations = self._heard = self._used = 0
+        self._refill: asyncio.TimerHandle | None = None
         self.over = False
         self.sender: _Sender | None = None
 
     def begin(self) -> None:
         self._incarnations += 1  # a new incarnation has its own credit
+        self._used = 0
         self._run.command(self.job, self._order)
 
     def gather(self, payload: bytes) -> None:
@@ -238,8 +248,32 @@ class _Tap:
             self.sender.put(self, self._incarnations, payload)
 
     def sent(self, incarnation: int, size: int) -> None:
-        if not self.over and incarnation == self._incarnations:
+        if self.over or incarnation != self._incarnations:
+            return
+        if not self._every_s > 0:
             self._run.command(self.job, ExtendTap(tap=self.number, credit=size))
+            return
+        self._used += size
+        if self._refill is None:
+            self._refill = asyncio.get_running_loop().call_later(self._every_s, self._give_again)
+
+    def _give_again(self) -> None:
+        """Give used credit again; the credit of a message that is much larger than all of it, in parts."""
+        self._refill = None
+        given = min(self._used, LARGER * self._order.credit)
+        if self.over or not given:
+            return
+        self._used -= given
+        self._run.command(self.job, ExtendTap(tap=self.number, credit=given))
+        if self._used:
+            self._refill = asyncio.get_running_loop().call_later(self._every_s, self._give_again)
+
+    def close(self) -> None:
+        """End without a packet for the viewer, who is gone. Idempotent."""
+        self.over = True
+        if self._refill is not None:
+            self._refill.cancel()
+            self._refill = None
 
     def end_when_silent(self) -> None:
         """End once nothing arrives: the last copies may come after the end of the process."""

@@ -17,15 +17,28 @@ function element(name, attributes, ...children) {
   return made;
 }
 
+/** Let an element of the picture act as a button, by mouse and keyboard.
+ * @param {SVGElement} button @param {() => void} act */
+function acts(button, act) {
+  button.addEventListener("click", act);
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    act();
+  });
+}
+
 export class GraphView {
-  /** @param {HTMLElement} place @param {(job: string) => void} chosen called when the user chooses a job */
-  constructor(place, chosen) {
+  /** @param {HTMLElement} place @param {(job: string) => void} chosen called when the user chooses a job
+   * @param {(pipe: string) => void} looked called when the user chooses a pipe */
+  constructor(place, chosen, looked) {
     this.place = place;
     this.chosen = chosen;
+    this.looked = looked;
     this.drawn = "";
     /** @type {Map<string, SVGElement>} */
     this.boxes = new Map();
-    /** @type {Map<string, {path: SVGElement, text: SVGElement}>} */
+    /** @type {Map<string, {arrow: SVGElement, path: SVGElement, text: SVGElement}>} */
     this.arrows = new Map();
     /** @type {Map<string, SVGElement>} */
     this.frames = new Map();
@@ -46,12 +59,14 @@ export class GraphView {
       box.querySelector(".second").textContent = second;
       box.setAttribute("aria-label", `${job.name} ${second}${job.node ? `, on ${job.node}` : ""}`);
     }
-    for (const [id, { path, text }] of this.arrows) {
+    for (const [id, { arrow, path, text }] of this.arrows) {
       const pipe = state.pipes[id];
       if (!pipe) continue;
       const source = state.jobs[pipe.source];
       path.setAttribute("class", `pipe ${pipe.optional ? "optional" : ""} ${source?.limit === "blocked" ? "pressed" : ""}`);
       text.textContent = `${id}: ${rate(pipe.per_s)}${pipe.queue ? `, ${pipe.queue} queued` : ""}`;
+      const ends = `from ${source?.name ?? "-"} to ${state.jobs[pipe.target]?.name ?? "-"}`;
+      arrow.setAttribute("aria-label", `${text.textContent}: look into the pipe ${ends}`);
     }
     for (const [name, frame] of this.frames) {
       frame.setAttribute("class", `node ${state.nodes?.[name]?.up === false ? "down" : ""}`);
@@ -109,10 +124,14 @@ export class GraphView {
     }
     for (const edge of graph.edges()) {
       const { points, x, y } = graph.edge(edge);
-      const path = element("path", { d: `M${points.map((point) => `${point.x} ${point.y}`).join("L")}`, "marker-end": "url(#tip)" });
+      const d = `M${points.map((point) => `${point.x} ${point.y}`).join("L")}`;
+      const path = element("path", { d, "marker-end": "url(#tip)" });
       const text = element("text", { x, y: y - 4, class: "rate" });
-      picture.append(path, text);
-      this.arrows.set(edge.name, { path, text });
+      const arrow = element("g", { class: "arrow", tabindex: 0, role: "button", "data-pipe": edge.name });
+      arrow.append(element("path", { d, class: "reach" }), path, text);
+      acts(arrow, () => this.looked(edge.name));
+      picture.append(arrow);
+      this.arrows.set(edge.name, { arrow, path, text });
     }
     for (const [id, job] of Object.entries(state.jobs ?? {})) {
       const { x, y } = graph.node(`job ${id}`);
@@ -120,12 +139,7 @@ export class GraphView {
       box.append(element("rect", { x: x - BOX.width / 2, y: y - BOX.height / 2, ...BOX, rx: 6 }));
       box.append(element("text", { x, y: y - 4, class: "first" }, job.name.length > 20 ? `${job.name.slice(0, 19)}…` : job.name));
       box.append(" ", element("text", { x, y: y + 14, class: "second" }));
-      box.addEventListener("click", () => this.chosen(id));
-      box.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        this.chosen(id);
-      });
+      acts(box, () => this.chosen(id));
       picture.append(box);
       this.boxes.set(id, box);
     }

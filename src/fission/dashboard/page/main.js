@@ -4,6 +4,7 @@ import uPlot from "/page/libraries/uPlot.esm.js";
 import { GraphView } from "/page/graph.js";
 import { History, bytes, duration, line, merged, rate, share } from "/page/model.js";
 import { TableView } from "/page/tables.js";
+import { TapPanel } from "/page/tap.js";
 
 const HISTORY_S = 300;
 const MOST_LINES = 500;
@@ -19,7 +20,8 @@ const history = new History(HISTORY_S);
 /** @type {uPlot | null} */
 let chart = null;
 
-const graph = new GraphView(at("graph"), choose);
+const tap = new TapPanel(at("tap"));
+const graph = new GraphView(at("graph"), choose, look);
 const jobs = new TableView(
   at("jobs"),
   "Jobs",
@@ -46,7 +48,7 @@ const pipes = new TableView(at("pipes"), "Pipes", [
   ["Queue", (pipe) => String(pipe.queue ?? "-")],
   ["Dropped", (pipe) => String(pipe.dropped ?? "-")],
   ["Latency", (pipe) => duration(pipe.latency_s)],
-]);
+], look);
 const nodes = new TableView(at("nodes"), "Nodes", [
   ["Node", (node, key) => key],
   ["Address", (node) => node.ip || "-"],
@@ -63,6 +65,13 @@ function choose(job) {
   at("detail").hidden = false;
   showDetail();
   at("detail-title").focus();
+}
+
+/** @param {string} pipe id */
+function look(pipe) {
+  const { kind, source, target, encoding, rate } = state.pipes[pipe];
+  const name = `Pipe ${pipe}: ${state.jobs?.[source]?.name ?? "-"} to ${state.jobs?.[target]?.name ?? "-"}`;
+  tap.open(pipe, { name, kind, encoding, rate: rate ?? 0 });
 }
 
 function showDetail() {

@@ -129,6 +129,8 @@ class OpenTap(Message, frozen=True, tag="open_tap"):
         credit: bytes that may be copied.
         payload: whether payloads are copied, not only headers.
         share: largest share of the job's time that copies out of shared memory may take, 0 to 1.
+        largest: bytes of the largest message that is copied; of a larger one the header is. 0: no
+            limit.
     """
 
     tap: Whole
@@ -136,6 +138,7 @@ class OpenTap(Message, frozen=True, tag="open_tap"):
     credit: Whole
     payload: bool
     share: float
+    largest: Whole = 0
 
 
 class ExtendTap(Message, frozen=True, tag="extend_tap"):

@@ -162,6 +162,8 @@ class PipeShape(Part, frozen=True):
         source: id of the job that feeds it.
         target: id of the job that reads it.
         optional: whether its consumer runs without waiting for it.
+        encoding: of its blocks, as far as its class tells.
+        rate: samples per second, if its class has a RATE.
     """
 
     id: Whole
@@ -169,6 +171,8 @@ class PipeShape(Part, frozen=True):
     source: Whole
     target: Whole
     optional: bool
+    encoding: Literal["pickle", "json", "bytes"] = "bytes"
+    rate: float | None = None
 
 
 class ViewerRefused(Message, frozen=True, tag="viewer_refused"):

@@ -46,12 +46,19 @@ class TapPipes(Message, frozen=True, tag="tap_pipes"):
         credit: bytes of copies that may be under way, for each pipe.
         payload: whether payloads are copied, not only headers.
         everything: copy each large block out of shared memory, even if that slows the job down.
+        every_s: seconds after which credit that was used is given again, so that it limits the
+            bytes in this time (of larger messages, some times as many); 0: as soon as the copies
+            are sent.
+        largest: bytes of the largest message that is copied; of a larger one the header is. 0: no
+            limit.
     """
 
     pipes: tuple[Whole, ...]
     credit: Whole
     payload: bool = True
     everything: bool = False
+    every_s: float = 0.0
+    largest: Whole = 0
 
 
 class FollowRun(Message, frozen=True, tag="follow_run"):

@@ -1,0 +1,142 @@
+"""The cost of the web page: a chain of small blocks whose page a viewer has open, and one who also looks into a pipe, against less.
+
+"page": the page is open, against the chain alone. "panel": a pipe's panel is open too, against the page alone. Each alternates with what it
+is compared with, `--runs` times in the same network; the medians of the ratios of neighbours count. The viewer is a program that reads
+what a browser would get: a browser elsewhere. On a shared machine the second ratio is more reliable: blocks that the job with the tap
+sends per second of its processor time. The last columns are processor time per second of the page's server and of the network's client.
+
+    python -m benchmarks.page [--runs 9] [--seconds 1.5] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.taps import NETWORK, PROJECT, rate, running
+from fission.client.folders.run_folders import current
+from fission.client.serve.control_server import RUNNING_FILE, run_folders_of
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)")
+#: The least ratio that is wanted.
+WANTED = {"page": 0.97, "panel": 0.98}
+#: Seconds from the opening of a page until it is measured; arbitrary: its first answers are over.
+SETTLE_S = 0.7
+
+
+@contextlib.contextmanager
+def served() -> Iterator[tuple[int, dict[str, str], psutil.Process]]:
+    """Serve the page of the chain; yield its port, the header of a viewer, and its process."""
+    with tempfile.TemporaryDirectory(prefix="fission-bench-") as keys:
+        command = [sys.executable, "manage.py", "chain", "dashboard", "--port", "0", "--no-browser"]
+        environment = os.environ | {"FISSION_KEYS": keys}
+        with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                assert server.stdout is not None
+                found = ADDRESS.search(server.stdout.readline())
+                assert found is not None
+                yield int(found[1]), {"Authorization": f"Bearer {found[2]}"}, psutil.Process(server.pid)
+            finally:
+                server.send_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def viewed(port: int, header: dict[str, str], path: str) -> Iterator[None]:
+    """Read a stream of the page in a thread for the duration of the block."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers=header)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    stream = connection.sock or answer.fp.raw._sock  # type: ignore[attr-defined]
+    got = 0
+
+    def read() -> None:
+        nonlocal got
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            while chunk := answer.read1(1 << 16):
+                got += len(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        time.sleep(SETTLE_S)
+        yield
+        assert got, f"nothing has come from {path}"
+    finally:
+        stream.shutdown(2)
+        reader.join()
+        connection.close()
+
+
+def client_process() -> psutil.Process:
+    """Return the process of the chain's client."""
+    files = [folder / RUNNING_FILE for folder in (*run_folders_of(NETWORK), current(NETWORK)) if (folder / RUNNING_FILE).exists()]
+    newest = max(files, key=lambda file: file.stat().st_mtime)
+    return psutil.Process(json.loads(newest.read_text())["pid"])
+
+
+def measured(seconds: float, processes: list[psutil.Process]) -> dict[str, float]:
+    """Return the present rate, the rate by processor time, and the processor time per second of each process, in percent."""
+    before, began = [process.cpu_times() for process in processes], time.monotonic()
+    by_time, by_cpu = rate(seconds)
+    after, took = [process.cpu_times() for process in processes], time.monotonic() - began
+    used = [(new.user + new.system - old.user - old.system) / took * 100 for old, new in zip(before, after, strict=True)]
+    return {"rate": by_time, "by_cpu": by_cpu, "server": used[0], "client": used[1]}
+
+
+def main() -> int:
+    """Print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    pairs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {case: [] for case in WANTED}
+    with running(), served() as (port, header, server):
+        processes = [server, client_process()]
+        for _ in range(options.runs):
+            alone = measured(options.seconds, processes)
+            with viewed(port, header, "/messages"):
+                page = measured(options.seconds, processes)
+                with viewed(port, header, "/tap?pipe=1"):
+                    panel = measured(options.seconds, processes)
+            pairs["page"].append((page, alone))
+            pairs["panel"].append((panel, page))
+    rows: list[dict[str, Any]] = []
+    print(f"{'case':<6} {'blocks/s':>9} {'without':>9} {'ratio':>6} {'by CPU':>7} {'server %':>9} {'client %':>9} {'without':>8}  wanted")
+    for case, found in pairs.items():
+        row: dict[str, Any] = {"case": case, "wanted": f">= {WANTED[case]}"}
+        for name, index in (("blocks_per_s", 0), ("without", 1)):
+            row[name] = round(statistics.median(pair[index]["rate"] for pair in found))
+        for name, key in (("ratio", "rate"), ("ratio_by_cpu", "by_cpu")):
+            row[name] = round(statistics.median(with_it[key] / without[key] for with_it, without in found), 3)
+        for name, key, index in (("server_percent", "server", 0), ("client_percent", "client", 0), ("client_percent_without", "client", 1)):
+            row[name] = round(statistics.median(pair[index][key] for pair in found), 1)
+        rows.append(row)
+        print(
+            f"{case:<6} {row['blocks_per_s']:>9} {row['without']:>9} {row['ratio']:>6.3f} {row['ratio_by_cpu']:>7.3f}"
+            f" {row['server_percent']:>9} {row['client_percent']:>9} {row['client_percent_without']:>8}  {row['wanted']}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"runs": options.runs, "rows": rows}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
