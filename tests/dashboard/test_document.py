@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fission.client.attach.follow import rates
 from fission.dashboard.document import difference, document, ended, without_nulls
 
 VALUES: Any = st.recursive(
@@ -61,6 +62,8 @@ def measured(
         "blocks": sent,
         "inputs": {},
         "outputs": {"1": output},
+        "busy_s": cpu,
+        "idle_s": at - cpu - starved - blocked,
         "starved_s": starved,
         "blocked_s": blocked,
         "cpu_s": cpu,
@@ -102,13 +105,15 @@ SHAPE = {
         ({"cpu": 1.9}, {"starved": 1.9}, ("busy", "starved")),
         ({"cpu": 0.1}, {"starved": 1.9}, ("idle", "starved")),  # the source sleeps in run
         ({"blocked": 1.8}, {"cpu": 1.9}, ("blocked", "busy")),
-        ({"blocked": 1.8}, {"cpu": 0.2}, ("blocked", "waiting")),  # the sink waits for a disk
+        ({"blocked": 1.8}, {"cpu": 0.2}, ("blocked", "idle")),  # the sink waits for a disk
     ],
 )
 def test_what_limits_a_job(source: dict[str, float], sink: dict[str, float], limits: tuple[str, str]) -> None:
     before = answer(measured(1.0), measured(1.0))
     shown = document(SHAPE, before, answer(measured(3.0, **source), measured(3.0, **sink)))  # type: ignore[arg-type]
     assert (shown["jobs"]["1"]["limit"], shown["jobs"]["2"]["limit"]) == limits
+    top = rates(before, answer(measured(3.0, **source), measured(3.0, **sink)))  # type: ignore[arg-type]
+    assert tuple(row["mostly"] for row in top) == limits
 
 
 def test_the_rate_of_a_pipe_is_that_of_the_interval() -> None:

@@ -147,17 +147,17 @@ def test_top_once_as_json(fission: CommandLine) -> None:
     fast, waits, endless, quiet = report["jobs"]
     assert [row["name"] for row in report["jobs"]] == ["Fast 1", "Waits 2", "Endless 3", "Quiet 4"]
     assert all(row["state"] == "running" and row["node"] == "client" and row["restarts"] == 0 for row in report["jobs"])
-    assert all(row["memory"] > 1 << 20 and row["cpu"] >= 0 for row in report["jobs"])
+    assert all(row["memory_used_bytes"] > 1 << 20 and row["cpu_used_percent"] >= 0 for row in report["jobs"])
     assert fast["blocked"] > 0.8  # its consumer takes 10 ms a block
     assert fast["queue"] > 100
-    assert waits["off_cpu"] > 0.8  # it sleeps in `run`
+    assert waits["idle"] > 0.8  # it sleeps in `run`
     assert 20 < waits["in_per_s"] <= 101
     assert quiet["starved"] > 0.8
     assert 20 < endless["out_per_s"] <= 201
     assert 0 < endless["latency_s"] < 1
     assert quiet["out_per_s"] == 0
     for row in report["jobs"]:
-        assert row["busy"] + row["off_cpu"] + row["starved"] + row["blocked"] == pytest.approx(1, abs=0.01)
+        assert row["busy"] + row["idle"] + row["starved"] + row["blocked"] == pytest.approx(1, abs=0.01)
     stop(client, fission.root)
 
 
@@ -170,7 +170,7 @@ def test_top_as_text_names_nodes_and_jobs_that_are_over(fission: CommandLine) ->
     lines = looked(fission, "top", "--once").splitlines()
     assert lines[0].split()[:4] == ["JOB", "NODE", "STATE", "PID"]
     assert re.match(r"Count 1\s+-\s+finished\s+-", lines[1])
-    assert re.match(r"Endless 3\s+[12]\s+running\s+\d+\s+[\d.]+\s+\d+ MB", lines[3])
+    assert re.match(r"Endless 3\s+[12]\s+running\s+\d+\s+[\d.]+\s+\d+\s", lines[3])
     stop(client, fission.root)
 
 
@@ -216,7 +216,7 @@ def test_a_viewer_that_never_reads_stops_nothing(fission: CommandLine) -> None:
     eventually(lambda: len(column(numbers)) > so_far + 100, 20, "that the network continues")
     before, after = (json.loads(looked(fission, "top", "--once", "--json", "--interval", "0.5"))["jobs"][0] for _ in range(2))
     assert after["blocks"] > before["blocks"] + 1000
-    assert after["memory"] < before["memory"] + (30 << 20)
+    assert after["memory_used_bytes"] < before["memory_used_bytes"] + (30 << 20)
     os.kill(echo.pid, signal.SIGCONT)
 
     def gap() -> bool:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -15,6 +16,7 @@ from fission.core.jobs import PythonJob
 from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle, Wiring
 from fission.protocol import frames, tapped
+from fission.protocol.activity import Activity
 from fission.protocol.link_messages import JobMessage, Release
 from fission.protocol.messages.client_to_job import (
     CheckpointStored,
@@ -29,7 +31,7 @@ from fission.protocol.messages.client_to_job import (
 )
 from fission.protocol.messages.job_to_client import JobMeasured, OutputMeasures, TapCopies
 from fission.runtime.endpoint_shell import make_shell
-from fission.runtime.watch import GATHER_BYTES, MEASURED_S, JobWatch
+from fission.runtime.watch import GATHER_BYTES, MEASURED_S, SAMPLE_S, JobWatch
 
 
 class Alone:
@@ -196,11 +198,36 @@ def test_measures(alone: Alone) -> None:
 
 
 def test_time_spent_waiting_is_measured(alone: Alone) -> None:
-    alone.shell.endpoint.starved_since = alone.output.machine.blocked_since = time.perf_counter() - 5
-    alone.shell.endpoint.starved_s, alone.output.machine.blocked_s = 1.0, 2.0
+    watch = alone.shell.watcher
+    assert isinstance(watch, JobWatch)
+    watch._activity = Activity(time.perf_counter() - 20)
+    alone.shell.endpoint.starved_since = time.perf_counter() - 5
+    alone.shell.endpoint.starved_s = 1.0
+    alone.shell.endpoint.room_wait.begin(time.perf_counter() - 7)
     measured = alone.measure(1)
     assert 6 <= measured.starved_s < 7
     assert 7 <= measured.blocked_s < 8
+    assert measured.busy_s + measured.idle_s + measured.starved_s + measured.blocked_s == pytest.approx(20, abs=1)
+
+
+def test_a_job_that_waits_until_its_state_is_stored_is_not_starved(alone: Alone) -> None:
+    alone.shell.endpoint.starved_since = time.perf_counter() - 5
+    with mock.patch.object(type(alone.shell.endpoint), "settling", True):
+        assert alone.measure(1).starved_s == 0
+
+
+@pytest.mark.parametrize("reads_all", [True, False])
+def test_a_program_is_starved_only_while_it_has_read_every_block(alone: Alone, reads_all: bool) -> None:
+    """Its host waits for blocks all the time; what it does is only seen by looking again and again."""
+    watch = alone.shell.watcher = JobWatch(alone.shell, program=True)
+    alone.shell.program_waits = lambda: reads_all
+    began = time.perf_counter()
+    watch._activity = Activity(began, program=True)
+    alone.shell.endpoint.starved_since = began
+    alone.command(MeasureJob(key=1))
+    for step in range(1, 11):
+        assert watch.tick(began + step * SAMPLE_S) == pytest.approx(began + (step + 1) * SAMPLE_S)
+    assert watch._starved_s == pytest.approx(10 * SAMPLE_S if reads_all else 0)
 
 
 def seconds_for(blocks: int, tap: bool) -> float:

@@ -180,7 +180,7 @@ def test_it_is_where_a_run_puts_them(cluster: MakeSite) -> None:
     nodes = {node["name"]: node for node in before["nodes"]}
     assert list(nodes) == ["client", "n1", "n2"]
     assert [nodes[name]["max_jobs"] for name in ("n1", "n2")] == [8, 8]
-    assert all(nodes[name]["memory"] > 0 and nodes[name]["ip"] == site.nodes[name].ip for name in ("n1", "n2"))
+    assert all(nodes[name]["memory_free_bytes"] > 0 and nodes[name]["ip"] == site.nodes[name].ip for name in ("n1", "n2"))
     client = site.start()
     site.rows(20)
     assert {job["id"]: job["node"] for job in before["jobs"] if job["id"] <= 3} == {

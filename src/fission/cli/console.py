@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
-from fission.cli.looking import table
-from fission.cli.nodes_table import HEADINGS, node_cells
+from fission.cli.jobs_table import terminal_width
+from fission.cli.nodes_table import node_lines
 from fission.cli.repeats import Repeats
 from fission.core.nodes import NodeInfo
 from fission.ports import Observer
@@ -50,9 +50,9 @@ class ConsoleObserver(Observer):
         if (len(nodes) < 2 and not missing) or all(node.ip == LOOPBACK for node in nodes):
             return  # a table with only this machine has no information
         self._placing = True
-        rows = [node_cells(asdict(node), up=node.name not in missing) for node in nodes]
+        rows = [{**asdict(node), "up": node.name not in missing} for node in nodes]
         with self._lock:
-            for line in table(HEADINGS, rows):
+            for line in node_lines(rows, self._err.width):
                 self._err.write(f"{line}\n")
             for hint in filter(None, missing.values()):
                 self._err.write(f"{hint}\n")
@@ -106,12 +106,17 @@ def _style(job_id: int) -> str:
 
 
 class _Paint:
-    """A text stream with the escape sequences that its terminal supports."""
+    """A text stream with the escape sequences that its terminal supports.
+
+    Attributes:
+        width: characters of a line; None if it is not a terminal.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._known: dict[tuple[str, str], str] = {}
         self._colours = stream.isatty()
+        self.width = terminal_width(stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a job may print characters that this terminal's encoding lacks
 

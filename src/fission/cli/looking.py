@@ -93,14 +93,3 @@ def value_reader(pipe: Any) -> Any:
     from fission.runtime import codec
 
     return codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} could not be read: {error_text(why)}"))
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines with aligned columns: the first two to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (headings, *rows)
-    ]

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fission.client.attach.follow import rates
+from fission.client.attach.follow import SHARES, rates
 
 #: Keys of a job's row that the document takes over; `fission.client.attach.follow.rates` explains them.
 JOB_KEYS = ("name", "node", "state", "restarts", "pid", "cpu", "memory", "in_per_s", "out_per_s", "queue", "latency_s")
-#: Shares of a job's time: key of a row -> word of the page for a job with inputs.
-SHARES = {"busy": "busy", "off_cpu": "waiting", "starved": "starved", "blocked": "blocked"}
 
 
 def document(description: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def document(description: Mapping[str, Any], before: Mapping[str, Any], after: M
         after: the same, later.
     """
     rows = {row["id"]: row for row in rates(before, after)}
-    jobs = {str(shape["id"]): _job(shape, rows[shape["id"]], description) for shape in description["jobs"] if shape["id"] in rows}
+    jobs = {str(shape["id"]): _job(shape, rows[shape["id"]]) for shape in description["jobs"] if shape["id"] in rows}
     earlier, later = ({row["id"]: row["measured"] for row in answer["jobs"]} for answer in (before, after))
     pipes = {
         str(pipe["id"]): _pipe(pipe, earlier.get(pipe["source"]), later.get(pipe["source"]), jobs.get(str(pipe["source"])))
@@ -53,29 +51,16 @@ def ended(former: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return {**former, "running": False, "reason": reason}
 
 
-def _job(shape: Mapping[str, Any], row: Mapping[str, Any], description: Mapping[str, Any]) -> dict[str, Any]:
-    shares = {word: row[key] for key, word in SHARES.items()}
+def _job(shape: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     standing = row["standing"]
     return {
         **{key: row[key] for key in JOB_KEYS},
         "local": shape["local"],
         "groups": list(shape["groups"]),
-        "shares": shares,
-        "limit": _limit(shares, is_source=not any(pipe["target"] == shape["id"] for pipe in description["pipes"])),
+        "shares": {word: row[word] for word in SHARES},
+        "limit": row["mostly"],
         "standing": f"no progress for {standing['seconds']:.0f} s: {standing['reason']}" if standing else None,
     }
-
-
-def _limit(shares: Mapping[str, float | None], *, is_source: bool) -> str | None:
-    """Return the word for what a job does most of the time; None: not measured.
-
-    A source that neither computes nor waits for space is idle: nothing else limits the flow.
-    """
-    known = {word: share for word, share in shares.items() if share is not None}
-    if not known:
-        return None
-    word = max(known, key=lambda word: known[word])
-    return "idle" if word == "waiting" and is_source else word
 
 
 def _pipe(

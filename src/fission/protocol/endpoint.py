@@ -20,6 +20,7 @@ from typing import Any
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
+from fission.protocol.activity import WaitClock
 from fission.protocol.batches import Batch
 from fission.protocol.checkpointing import Checkpointing
 from fission.protocol.counts import Counter
@@ -70,8 +71,10 @@ class Endpoint:
         reset_to: generation in which the client wants a source to number.
         pressed: whether a producer, direct or further upstream, waits for a release that a snapshot
             of this job may hold back; cleared by `answer_pressed`.
-        starved_s: time spent waiting for messages, in seconds, without the current wait.
-        starved_since: time at which the current wait began, in seconds; 0 if there is none.
+        starved_s: time spent waiting for blocks, in seconds, without the current wait.
+        starved_since: time at which the current wait for a message began, in seconds; 0 if there is
+            none.
+        room_wait: time in which an output, or several, waited for room.
         next_deadline: time of the next `tick`, in seconds; infinity if there is none.
     """
 
@@ -106,6 +109,7 @@ class Endpoint:
         self.reset_to = spec.generation
         self.pressed = False
         self.starved_s = self.starved_since = 0.0
+        self.room_wait = WaitClock()
         self.next_deadline = NEVER
         self._arrivals = SharedArrivals(self.inputs, view)
         self._unbounded = UnboundedOutputs({output.pipe: output.unbounded for output in spec.outputs if output.unbounded})
@@ -133,6 +137,11 @@ class Endpoint:
             # waiting blocks must stay here until they are taken, for a new incarnation of the consumer: memory is the only limit
             return SendWindow(NO_LIMIT, NO_LIMIT)
         return SendWindow(self.spec.window_blocks, self.spec.window_bytes, needed=spec.needed or spec.block_count)
+
+    @property
+    def settling(self) -> bool:
+        """Whether the job waits, not for blocks, but until the client has stored its state."""
+        return self.retained.settling or (self.checkpoints is not None and self.checkpoints.settling)
 
     # the job's loop
 

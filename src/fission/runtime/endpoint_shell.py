@@ -118,6 +118,8 @@ class EndpointShell:
         commands: handlers of commands that do not concern the pipes, by class; called by the
             control thread without the lock.
         watcher: observer of this shell; None if there is none.
+        program_waits: returns whether the program of the job has read all its blocks; None: the job
+            has no program.
         control: the control thread.
         lending: puts large buffers into shared memory; None if there is none.
         pump: whether inputs must be taken while an output waits for room.
@@ -164,6 +166,7 @@ class EndpointShell:
         self.changed = threading.Condition(self.lock)
         self.console = Console(lambda lines: self.say(LinesTaken(lines=lines)))
         self.watcher: Watcher | None = None
+        self.program_waits: Callable[[], bool] | None = None
         self.commands: dict[type[ClientToJob], Callable[[Any], None]] = {
             InputLine: lambda message: self.console.add_piece(message.line, first=message.first, last=message.last),
             EndOfInput: lambda message: self.console.add(None),
@@ -249,11 +252,13 @@ class EndpointShell:
             # the poll above may have consumed the wake-up, which comes only once
             if not self._woken:
                 endpoint = self.endpoint
+                settling = endpoint.settling
                 endpoint.starved_since = self.clock()
                 message = self._links.receive()
                 waited = self.clock() - endpoint.starved_since
                 self._idle = waited > IDLE_S
-                endpoint.starved_s += waited
+                if not settling:
+                    endpoint.starved_s += waited
                 endpoint.starved_since = 0.0
             if message is None:
                 self._woken = self._looked = False

@@ -70,6 +70,7 @@ class ExecutableOutputs:
         for machine in shell.endpoint.outputs:
             machine.lend = None  # the threads of the outputs take shared memory themselves
         shell.rule.follow = self._releasable if waits else None
+        shell.program_waits = self.has_read_all
 
     # called by the program's threads
 
@@ -77,6 +78,11 @@ class ExecutableOutputs:
         """Handle the end of the process."""
         self._ended.set()
         self._shell.wake()
+
+    def has_read_all(self) -> bool:
+        """Any thread: return whether the program has read every block that was meant for it so far."""
+        program = self._program
+        return program is not None and all(intake.closed or intake.all_read for intake in program.intakes)
 
     def has_read(self) -> None:
         """Check the inputs: the program may have read more of them."""

@@ -112,7 +112,7 @@ def run_job(
                 keep_freed_memory()
                 lender, viewer = _shared_memory(job, bundle)
                 shell = make_shell(job, bundle, _links(bundle), lender, viewer)
-                shell.watcher = JobWatch(shell)
+                shell.watcher = JobWatch(shell, program=isinstance(job, ExecutableJob))
             except Exception as why:
                 raise NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
             stopper.guard(job, shell)

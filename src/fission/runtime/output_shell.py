@@ -217,6 +217,7 @@ class OutputShell:
             return
         started = pressed = self._clock()
         machine.blocked(started)
+        self._owner.endpoint.room_wait.begin(started)
         while not self._may_continue():
             if not self._owner.pump:
                 if not self._changed.wait(PRESS_S):
@@ -230,7 +231,9 @@ class OutputShell:
                 if self._clock() - pressed >= PRESS_S:
                     pressed = self._clock()
                     self._say_open()
-        machine.unblocked(self._clock())
+        ended = self._clock()
+        machine.unblocked(ended)
+        self._owner.endpoint.room_wait.end(ended)
 
     def _may_continue(self) -> bool:
         return self.machine.may_continue or not self._owner.waits

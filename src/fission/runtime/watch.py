@@ -16,6 +16,7 @@ from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames, tapped
+from fission.protocol.activity import Activity, Observed
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import Data
 from fission.protocol.messages.client_to_job import CloseTap, ExtendTap, MeasureJob, OpenTap
@@ -32,6 +33,8 @@ GATHER_S = 0.02
 GATHER_BYTES = 64 << 10
 #: Seconds after which a viewer that has not asked again counts as gone.
 MEASURED_S = 10.0
+#: Seconds between two looks whether a program has read its blocks. Arbitrary: several within the shortest interval of `status`.
+SAMPLE_S = 0.1
 
 
 class Tap:
@@ -155,18 +158,22 @@ class Meter:
 class JobWatch:
     """Observes the shell of a job's endpoint: it is the shell's `Watcher`."""
 
-    def __init__(self, shell: EndpointShell) -> None:
+    def __init__(self, shell: EndpointShell, *, program: bool = False) -> None:
         """Handle the commands of viewers from now on.
 
         Args:
             shell: shell of the endpoint; set its `watcher` to this object.
+            program: whether the job is a program.
         """
         self._shell = shell
+        self._program = program
         self._endpoint = shell.endpoint
         self._taps: dict[int, tuple[int, Tap]] = {}  # (output pipe, tap), by id
         self._meters: dict[int, Meter] = {}
         self._measured_until = 0.0
         self._process: Any = None
+        self._activity = Activity(perf_counter(), program=program)
+        self._host_waited_s = self._starved_s = 0.0
         shell.commands.update(
             {
                 OpenTap: self._open_tap,
@@ -186,7 +193,10 @@ class JobWatch:
         if not self._meters:
             return NEVER
         if now < self._measured_until:
-            return self._measured_until
+            if not self._program:
+                return self._measured_until
+            self._sample(now)
+            return now + SAMPLE_S
         self._stop_meters()
         return NEVER
 
@@ -235,7 +245,9 @@ class JobWatch:
             for output in endpoint.outputs:
                 self._meters[output.pipe] = Meter(output)
                 self._shell.watch(output.pipe, self._meters[output.pipe].saw)
-        cpu_s, memory = self._usage()
+        self._sample(now)
+        cpu_s, ready_s, memory = self._usage()
+        spent = self._activity.observe(Observed(now, cpu_s, ready_s, self._starved_s, endpoint.room_wait.seconds(now)))
         self._shell.say(
             JobMeasured(
                 key=question.key,
@@ -244,8 +256,10 @@ class JobWatch:
                 blocks=max([endpoint.rule.done, *(output.sent for output in endpoint.outputs if endpoint.spec.is_source)]),
                 inputs={pipe: InputMeasures(done=done) for pipe, done in self._inputs_done().items()},
                 outputs={output.pipe: self._output(output) for output in endpoint.outputs},
-                starved_s=endpoint.starved_s + _current_wait(endpoint.starved_since, now),
-                blocked_s=sum(output.blocked_s + _current_wait(output.blocked_since, now) for output in endpoint.outputs),
+                busy_s=spent.busy_s,
+                idle_s=spent.idle_s,
+                starved_s=spent.starved_s,
+                blocked_s=spent.blocked_s,
                 cpu_s=cpu_s,
                 memory=memory,
             )
@@ -266,20 +280,35 @@ class JobWatch:
         meter = self._meters[output.pipe]
         return OutputMeasures(sent=output.sent, queue=output.queue, dropped=output.dropped, way_s=meter.seconds, way_blocks=meter.blocks)
 
-    def _usage(self) -> tuple[float, int]:
-        """Return CPU seconds and bytes of memory of this process and all its descendants."""
+    def _sample(self, now: float) -> None:
+        """Add the time since the last sample in which the job waited for blocks.
+
+        A program does not wait for blocks while there are some that it has not read.
+        """
+        endpoint, program_waits = self._endpoint, self._shell.program_waits or (lambda: not self._program)
+        waited_s = endpoint.starved_s + (0.0 if endpoint.settling else _current_wait(endpoint.starved_since, now))
+        if program_waits():
+            self._starved_s += max(0.0, waited_s - self._host_waited_s)
+        self._host_waited_s = waited_s
+
+    def _usage(self) -> tuple[float, float, int]:
+        """Return seconds on a processor, seconds of waiting for one, and bytes of memory.
+
+        They are of this process and its descendants, also of those that have ended.
+        """
         import psutil  # imported only when there is a viewer
 
         self._process = self._process or psutil.Process()
-        seconds, memory = 0.0, 0
+        seconds, ready_s, memory = 0.0, 0.0, 0
         for process in (self._process, *self._process.children(recursive=True)):
             try:
                 times = process.cpu_times()
                 memory += process.memory_info().rss
             except psutil.Error:  # the process has just ended
                 continue
-            seconds += times.user + times.system
-        return seconds, memory
+            seconds += times.user + times.system + times.children_user + times.children_system
+            ready_s += _ready_s(process.pid)
+        return seconds, ready_s, memory
 
     def _stop_meters(self) -> None:
         for pipe, meter in self._meters.items():
@@ -289,3 +318,17 @@ class JobWatch:
 
 def _current_wait(since: float, now: float) -> float:
     return max(0.0, now - since) if since else 0.0
+
+
+def _ready_s(process: int) -> float:
+    """Return the seconds in which the main thread of a process was ready and waited for a processor.
+
+    0 where the kernel does not count it. Source of the layout: the kernel's own documentation of
+    /proc/PID/schedstat, in sched-stats.rst: time on a processor, time in its queue, both in
+    nanoseconds.
+    """
+    try:
+        with open(f"/proc/{process}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -14,6 +14,8 @@ def look(at: float, incarnation: int = 1, **changes: Any) -> dict[str, Any]:
         "blocks": 0,
         "inputs": {"1": {"done": 0}},
         "outputs": {"2": {"sent": 0, "queue": 0, "dropped": 0, "way_s": 0.0, "way_blocks": 0}},
+        "busy_s": 0.0,
+        "idle_s": at,
         "starved_s": 0.0,
         "blocked_s": 0.0,
         "cpu_s": 0.0,
@@ -37,6 +39,8 @@ def test_events_between_two_measurements() -> None:
         blocks=90,
         inputs={"1": {"done": 100}, "3": {"done": 20}},
         outputs={"2": {"sent": 80, "queue": 7, "dropped": 0, "way_s": 0.6, "way_blocks": 3}},
+        busy_s=0.25,
+        idle_s=10.25,
         starved_s=0.5,
         blocked_s=1.0,
         cpu_s=0.25,
@@ -57,9 +61,10 @@ def test_events_between_two_measurements() -> None:
             "queue": 7,
             "latency_s": 0.2,
             "busy": 0.125,
-            "off_cpu": 0.125,
+            "idle": 0.125,
             "starved": 0.25,
             "blocked": 0.5,
+            "mostly": "blocked",
             "pid": 4711,
             "standing": None,
         }
@@ -87,16 +92,5 @@ def test_a_job_that_does_not_answer() -> None:
 
 
 def test_shares_stay_within_the_whole() -> None:
-    """Waits that began before the first look count from there on."""
-    (row,) = rates(look(10.0), look(11.0, starved_s=1.7, blocked_s=0.1))
-    assert (row["starved"], row["blocked"], row["busy"]) == (1.0, 0.1, 0.0)
-
-
-def test_a_source_that_sleeps_is_not_busy() -> None:
-    (row,) = rates(look(10.0), look(20.0, cpu_s=0.1))
-    assert (row["busy"], row["off_cpu"]) == (0.01, 0.99)
-
-
-def test_more_than_one_processor_still_counts_as_busy() -> None:
-    (row,) = rates(look(10.0), look(11.0, cpu_s=3.0, starved_s=0.25))
-    assert (row["cpu"], row["busy"], row["off_cpu"]) == (300.0, 0.75, 0.0)
+    (row,) = rates(look(10.0, starved_s=2.0), look(11.0, starved_s=3.7, idle_s=9.0, cpu_s=3.0))
+    assert (row["starved"], row["idle"], row["cpu"], row["mostly"]) == (1.0, 0.0, 300.0, "starved")

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from fission.cli.jobs_table import terminal_width
+from fission.cli.json_names import node_as_json
 from fission.cli.loading import load_network
-from fission.cli.looking import table
-from fission.cli.nodes_table import HEADINGS, node_cells
+from fission.cli.nodes_table import MISSING, node_lines
 from fission.cli.table import Session, example
 from fission.errors import EXIT_NO_PLACE, EXIT_OK
 
@@ -55,18 +55,16 @@ def _to_json(network: str, found: Any, names: dict[int, str]) -> dict[str, objec
         "running": found.running,
         "ok": found.complete,
         "jobs": [{"id": number, "name": names[number], **asdict(place)} for number, place in found.places.items()],
-        "nodes": [asdict(node) for node in found.nodes],
+        "nodes": [node_as_json(asdict(node)) for node in found.nodes],
         "missing": found.missing,
         "warnings": found.warnings,
     }
 
 
 def _lines(found: Any, names: dict[int, str], width: int) -> list[str]:
-    rows = [node_cells(asdict(node), up=True) for node in found.nodes]
-    rows += [[name, *["-"] * (len(HEADINGS) - 1)] for name in found.missing]
-    for row in rows[len(found.nodes) :]:
-        row[HEADINGS.index("STATE")] = "missing"
-    lines = [*table(HEADINGS, rows), ""]
+    nodes: list[dict[str, Any]] = [{**asdict(node), "up": True} for node in found.nodes]
+    nodes += [{**MISSING, "name": name} for name in found.missing]
+    lines = [*node_lines(nodes, width), ""]
     lines += [line for hint in found.missing.values() if hint for line in textwrap.wrap(hint, width)]
     headings = ("JOB", "NODE", "NOW") if found.running else ("JOB", "NODE")
     cells = [[names[number], place.node or "-", *([place.now or "-"] if found.running else [])] for number, place in found.places.items()]

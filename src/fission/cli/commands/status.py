@@ -8,24 +8,14 @@ import time
 import click
 
 from fission.cli import interrupts
-from fission.cli.jobs_table import job_lines, standing_lines, terminal_width
-from fission.cli.looking import folder_of, table
-from fission.cli.nodes_table import HEADINGS as NODE_HEADINGS
-from fission.cli.nodes_table import link_lines, node_cells
+from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
+from fission.cli.json_names import JOB_UNITS, NODE_UNITS, job_as_json, node_as_json
+from fission.cli.looking import folder_of
+from fission.cli.nodes_table import link_lines, node_lines
 from fission.cli.table import Session, example
 
 #: Seconds between the two samples that rates are computed from; arbitrary.
 INTERVAL_S = 0.5
-#: Meaning and unit of each value of a node.
-UNITS = {
-    "cpu": "free time of all processors of the machine, percent; null: not measured",
-    "memory": "free memory of the machine, bytes; null: not measured",
-    "disk": "free space of the disk that jobs work on, bytes; null: not measured",
-    "swap": "swap of the machine in use, percent; null: not measured",
-    "rtt": "round trip to the node, seconds; null: not measured",
-    "TQ": "quality of the link from the client to the node, 0 to 255",
-    "links": "links that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt, seconds; null: not measured",
-}
 
 
 @click.command(name="status", epilog=example("fission my_network status", "fission my_network status --json"))
@@ -53,15 +43,13 @@ def command(session: Session, as_json: bool) -> None:
     after = status(folder)
     jobs = rates(before, after)
     if as_json:
-        found = {name: after[name] for name in ("network", "run", "pid", "time", "nodes", "failovers")}
-        click.echo(json.dumps({**found, "units": UNITS, "jobs": jobs}, indent=2))
+        found = {name: after[name] for name in ("network", "run", "pid", "time", "failovers")}
+        found |= {"nodes": [node_as_json(node) for node in after["nodes"]], "jobs": [job_as_json(row) for row in jobs]}
+        click.echo(json.dumps({**found, "units": {"nodes": NODE_UNITS, "jobs": JOB_UNITS}}, indent=2))
         return
-    for line in table(NODE_HEADINGS, [node_cells(node, up=node["up"]) for node in after["nodes"]]):
-        click.echo(line)
-    for line in link_lines(after["nodes"]):
-        click.echo(line)
-    click.echo()
-    for line in [*job_lines(jobs, terminal_width()), *standing_lines(jobs)]:
+    width = terminal_width()
+    lines = [*node_lines(after["nodes"], width), *link_lines(after["nodes"], width), ""]
+    for line in [*lines, *jobs_table(jobs, width).lines(), *standing_lines(jobs)]:
         click.echo(line)
     for text in after["failovers"]:
         click.echo(f"Failover: {text}")

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from fission.cli.jobs_table import COLUMNS, GAP, LEFT, WHOLE, columns_for, job_lines, standing_lines, terminal_width
+from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
+from fission.cli.json_names import JOB_UNITS, job_as_json
 from fission.cli.looking import folder_of, polite, seconds
 from fission.cli.table import Session, example
 
@@ -26,10 +27,10 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
 
     IN/S and OUT/S are blocks per second, added up over all pipes of a job (hz shows one pipe).
     QUEUE is the number of blocks sent and not yet released, LATENCY the time from sending a block
-    until its consumer releases it. The rest are shares of time: BUSY (in run, on a processor), OFF
-    CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks),
-    BLOCKED (waiting for space). A narrow terminal shows the largest of them, MOSTLY. A job that
-    makes no progress is named below the table.
+    until its consumer releases it. The rest are shares of time: BUSY (computes, or is ready to),
+    IDLE (sleeps in run: waits for a clock, a device, a socket, a typed line), STARVED (waits for
+    blocks), BLOCKED (waits for room in an output); MOSTLY is the largest of them. A narrow terminal
+    has fewer columns. A job that makes no progress is named below the table.
     """
     from fission.cli import interrupts
     from fission.client.attach.follow import measure, rates
@@ -44,9 +45,10 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
             after = measure(folder)
             rows = rates(before, after)
             if as_json:
-                click.echo(json.dumps({"network": session.network, "time": after["time"], "jobs": rows}, indent=2 if once else None))
+                shown = {"network": session.network, "time": after["time"], "jobs": [job_as_json(row) for row in rows]}
+                click.echo(json.dumps({**shown, "units": {"jobs": JOB_UNITS}}, indent=2 if once else None))
             else:
-                for line in [*job_lines(rows, terminal_width()), *standing_lines(rows)]:
+                for line in [*jobs_table(rows, terminal_width()).lines(), *standing_lines(rows)]:
                     click.echo(line)
             if once:
                 return
@@ -69,23 +71,24 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
             except UserError:
                 live.console.print("the network has ended")
                 return
-            live.update(_table(rates(before, after), interval, live.console.width), refresh=True)
+            live.update(_shown(rates(before, after), interval, live.console.width), refresh=True)
             before = after
 
 
-def _table(rows: list[dict[str, Any]], interval: float, width: int) -> Any:
-    from rich.table import Table
+def _shown(rows: list[dict[str, Any]], interval: float, width: int) -> Any:
+    from rich.console import Group
     from rich.text import Text
 
-    layout = columns_for(rows, width)
-    more = "" if layout == WHOLE else "; a wider terminal and --json show more"
+    table = jobs_table(rows, width)
+    more = "; a wider terminal and --json show more" if table.left else ""
+    headings, *lines = table.lines()
     notes = [*standing_lines(rows), f"IN/S and OUT/S add up the pipes of a job; every {interval:g} s; Ctrl-C ends{more}"]
-    shown = Table(
-        title=None, caption="\n".join(notes), caption_justify="left", expand=False, box=None, pad_edge=False, padding=(0, GAP, 0, 0)
+    return Group(
+        Text(headings, style="bold", no_wrap=True, overflow="crop"),
+        *(Text(line, style=_style(row), no_wrap=True, overflow="crop") for line, row in zip(lines, rows, strict=True)),
+        *(Text(note, style="dim italic") for note in notes),
     )
-    for heading in layout:
-        shown.add_column(heading, justify="left" if heading in LEFT else "right", no_wrap=True)
-    for row in rows:
-        style = "red" if row["state"] == "failed" else "dim" if row["cpu"] is None else ""
-        shown.add_row(*(Text(COLUMNS[heading](row)) for heading in layout), style=style)
-    return shown
+
+
+def _style(row: dict[str, Any]) -> str:
+    return "red" if row["state"] == "failed" else "dim" if row["cpu"] is None else ""

@@ -19,6 +19,9 @@ from fission.protocol.messages.codec import DISCRIMINATOR
 from fission.protocol.messages.viewer_to_client import LocateJobs, MeasureJobs, TapPipes
 from fission.protocol.tapped import Follower, Seen, Timeline
 
+#: How a job can spend its time (`fission.protocol.activity`).
+SHARES = ("busy", "idle", "starved", "blocked")
+
 
 class WatchedPipes:
     """Follows pipes of a running network. A context manager: stops at its end.
@@ -125,10 +128,10 @@ def placement(folder: Path) -> dict[int, str]:
 def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what happened between two answers of `measure`, as one row per job.
 
-    Rates are blocks per second over all inputs, or all outputs, of a job. Memory is in bytes,
-    ``cpu`` in percent of one processor. ``busy``, ``off_cpu``, ``starved`` and ``blocked`` are
-    shares of the time: in `run` or `setup` on a processor, in them without one (sleeping, waiting
-    for a device or for its turn), waiting for blocks, and waiting for room. ``standing`` is None,
+    Rates are blocks per second over all inputs, or all outputs, of a job. ``memory`` is what the
+    processes of the job use, in bytes, and ``cpu`` their time on processors, in percent of one.
+    ``busy``, ``idle``, ``starved`` and ``blocked`` are shares of the time
+    (`fission.protocol.activity`), and ``mostly`` is the name of the largest. ``standing`` is None,
     or has the ``seconds`` for which the job has made no progress, and the ``reason``. Unknown
     values (the job is not running, or has begun in between) are None.
 
@@ -143,8 +146,7 @@ def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str,
 def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:
     names = ("id", "name", "node", "state", "restarts")
     found: dict[str, Any] = {name: row[name] for name in names}
-    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "off_cpu"))
-    found |= dict.fromkeys(("starved", "blocked"))
+    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", *SHARES, "mostly"))
     found |= {"standing": row.get("standing"), "pid": row.get("pid")}
     if new is None:
         return found
@@ -155,9 +157,8 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
         return found  # a new incarnation counts from zero
     past = old["outputs"].values()
     way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
-    starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))
-    starved, blocked = min(1.0, max(0.0, starved)), min(1.0, max(0.0, blocked))
-    inside, cpu = max(0.0, 1 - starved - blocked), max(0.0, (new["cpu_s"] - old["cpu_s"]) / seconds)
+    shares = {name: round(min(1.0, max(0.0, (new[f"{name}_s"] - old[f"{name}_s"]) / seconds)), 3) for name in SHARES}
+    cpu = max(0.0, (new["cpu_s"] - old["cpu_s"]) / seconds)
     done, sent = (  # at least 0: numbering may have begun again in between
         max(0, sum(one[name] for one in new[side].values()) - sum(one[name] for one in old[side].values()))
         for side, name in (("inputs", "done"), ("outputs", "sent"))
@@ -167,8 +168,6 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
         "in_per_s": round(done / seconds, 2),
         "out_per_s": round(sent / seconds, 2),
         "latency_s": round(way_s / ways, 6) if ways > 0 else None,
-        "busy": round(min(inside, cpu), 3),
-        "off_cpu": round(max(0.0, inside - cpu), 3),
-        "starved": round(starved, 3),
-        "blocked": round(blocked, 3),
+        **shares,
+        "mostly": max(shares, key=lambda name: shares[name]),
     }

@@ -85,7 +85,7 @@ function showDetail() {
     ["Process", String(job.pid ?? "-")],
     ["Restarts", String(job.restarts)],
     ["Busy", share(job.shares?.busy)],
-    ["Waiting in run", share(job.shares?.waiting)],
+    ["Idle", share(job.shares?.idle)],
     ["Starved", share(job.shares?.starved)],
     ["Blocked", share(job.shares?.blocked)],
     ["Standstill", job.standing ?? "-"],
@@ -173,8 +173,7 @@ at("stop").addEventListener("blur", () => {
 });
 for (const [name, text] of [
   ["busy", "busy: computes"],
-  ["idle", "idle: a source that waits"],
-  ["waiting", "waiting inside run"],
+  ["idle", "idle: sleeps in run"],
   ["starved", "starved: waits for blocks"],
   ["blocked", "blocked: waits for room"],
   ["starting", "starting"],

@@ -38,10 +38,12 @@ class MeasuredJob(Part, frozen=True):
         blocks: compute blocks done.
         inputs: by pipe.
         outputs: by pipe.
-        starved_s: seconds for which the job waited for input.
-        blocked_s: seconds for which it waited for space in an output's window.
+        busy_s: seconds for which the job computed, as the next three: `fission.protocol.activity`.
+        idle_s: seconds for which it slept in `run` or `setup`.
+        starved_s: seconds for which it waited for blocks.
+        blocked_s: seconds for which it waited for room in an output.
         cpu_s: seconds of processor time of its process and those it has started.
-        memory: bytes of memory of the same.
+        memory: bytes of memory in use by the same.
     """
 
     incarnation: Whole
@@ -49,6 +51,8 @@ class MeasuredJob(Part, frozen=True):
     blocks: Whole
     inputs: dict[Whole, InputMeasures]
     outputs: dict[Whole, OutputMeasures]
+    busy_s: float
+    idle_s: float
     starved_s: float
     blocked_s: float
     cpu_s: float
