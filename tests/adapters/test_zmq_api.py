@@ -124,6 +124,15 @@ def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> No
     assert "refused a connection from 127.0.0.1 to" in caplog.text
 
 
+@pytest.mark.timeout(20)
+def test_a_client_that_is_refused_before_its_request() -> None:
+    """ZeroMQ then has no connection left, and a send that waits for one would wait forever."""
+    with serving(bytes.upper, a_pair()) as (api, _, _), closing(ApiClient(api)) as stranger:
+        eventually(lambda: not stranger._connect().poll(0, zmq.POLLOUT), 10, "there is no connection left")
+        assert stranger.request(b"x", 0.5) is None
+        assert "give the keys that it was started with" in stranger.refusal
+
+
 def test_keys_for_a_server_without_any() -> None:
     with serving(bytes.upper) as (api, _, _), closing(ApiClient(api, a_pair())) as client:
         assert client.request(b"x", 1.0, again=0.5) is None

@@ -189,7 +189,8 @@ class ApiClient:
         while True:
             socket = self._connect()
             try:
-                socket.send(body)
+                with contextlib.suppress(zmq.Again):  # the server has refused this client already: ZeroMQ has no connection left
+                    socket.send(body, zmq.NOBLOCK)
                 left = deadline - time.monotonic()
                 if socket.poll(round(max(0.0, min(again, left)) * 1000)):
                     answer = socket.recv()

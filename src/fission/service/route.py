@@ -112,7 +112,7 @@ def _routes(client: str, port: int, own: str | None) -> list[Route]:
                 probe.connect(address)  # a datagram socket: nothing is sent
                 ip = str(probe.getsockname()[0])
         except OSError as why:
-            reason = _other_kind(str(address[0])) or (why.strerror or str(why)).lower()
+            reason = (why.strerror or str(why)).lower() + _other_kind(str(address[0]))
             continue
         if wanted is None:
             routes.append(Route(str(address[0]), ip))
@@ -127,7 +127,7 @@ def _routes(client: str, port: int, own: str | None) -> list[Route]:
 
 
 def _other_kind(client: str) -> str:
-    """Return the reason if this machine has addresses only of the kind that the client's is not; else empty."""
+    """Return more about the reason if this machine has addresses only of the kind that the client's is not; else empty."""
     kinds = set()
     for entry in (entry for entries in psutil.net_if_addrs().values() for entry in entries):
         ip = entry.address.partition("%")[0]
@@ -136,7 +136,7 @@ def _other_kind(client: str) -> str:
     if not kinds or kind_of(client) in kinds:
         return ""
     return (
-        f"its address {client} is {kind_of(client)}, but this machine has {kinds.pop()} addresses only; "
+        f": its address {client} is {kind_of(client)}, but this machine has {kinds.pop()} addresses only; "
         "give both machines addresses of one kind"
     )
 
