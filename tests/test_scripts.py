@@ -20,14 +20,14 @@ def install(folder: Path, *names: str, root: bool = True, apt: bool = True, pack
     programs.mkdir()
     stand_ins = {"id": f"echo {0 if root else 1000}", "true": "exit 0"}
     if apt:
-        stand_ins["apt-get"] = f'echo "$@" >>{folder}/calls'
+        stand_ins["apt-get"] = f'echo "$@" >>{folder}/calls; /bin/cat {folder}/policy >>{folder}/policies'
     for name, text in stand_ins.items():
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
-    for name in ("sh", "dirname"):
+    for name in ("sh", "dirname", "chmod", "rm"):
         (programs / name).symlink_to(f"/usr/bin/{name}" if Path(f"/usr/bin/{name}").exists() else f"/bin/{name}")
     (folder / "list.txt").write_text(packages)
-    env = {"PATH": str(programs), "DEBIAN_PACKAGES": str(folder / "list.txt")}
+    env = {"PATH": str(programs), "DEBIAN_PACKAGES": str(folder / "list.txt"), "POLICY_RC_D": str(folder / "policy")}
     done = subprocess.run(["/bin/sh", str(SCRIPT), *names], env=env, capture_output=True, text=True, timeout=20, check=True)
     calls = folder / "calls"
     return done.stderr, calls.read_text() if calls.exists() else ""
@@ -37,6 +37,18 @@ def test_missing_packages_are_installed(tmp_path: Path) -> None:
     said, calls = install(tmp_path)
     assert said.startswith("installing Debian packages: spoon fork\n")
     assert calls == "update -qq\ninstall -y -qq --no-install-recommends spoon fork\n"
+
+
+def test_no_service_of_a_package_is_started(tmp_path: Path) -> None:
+    install(tmp_path)
+    assert set((tmp_path / "policies").read_text().splitlines()) == {"#!/bin/sh", "exit 101"}
+    assert not (tmp_path / "policy").exists(), "services may be started again"
+
+
+def test_a_policy_of_the_machine_stays(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_text("its own\n")
+    install(tmp_path)
+    assert (tmp_path / "policy").read_text() == "its own\n"
 
 
 def test_only_what_is_named(tmp_path: Path) -> None:

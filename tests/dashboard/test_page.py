@@ -12,11 +12,15 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from fission.dashboard.metrics import JOB_MEASURES
 from tests.dashboard.pages import Page, owned, page_of
 from tests.e2e.support import network
 from tests.waiting import DEADLINE_S, CommandLine, Running
@@ -284,6 +288,63 @@ def first_of(messages: Iterator[tuple[str, Any]], kind: str, wanted: Any) -> Any
         seen.append((found, value))
         assert time.monotonic() < deadline, f"no such {kind}; the last messages: {list(seen)}"
     raise AssertionError(f"the stream ended without such a {kind}")
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def scraped(page: Page) -> dict[str, float]:
+    """Return the values that Prometheus would get, by name and labels."""
+    status, headers, body = page.get("/metrics", {"Authorization": f"Bearer {page.token}"})
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    return {
+        f"{sample.name} {','.join(value for _, value in sorted(sample.labels.items()))}": sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+def test_metrics_need_the_token(page: Page) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {page.token}"}):
+        status, answered, body = page.get("/metrics", headers)
+        assert (status, answered["www-authenticate"]) == (401, "Bearer")
+        assert b"fission_" not in body
+    assert page.get("/metrics", page.logged_in())[0] == 200
+
+
+def test_counters_do_not_fall_when_a_node_is_lost(fission: CommandLine, project: Path) -> None:
+    client = fission.start("net", "simulate", "--nodes", "2")
+    page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+    history: list[dict[str, float]] = []
+
+    def reaches(name: str, value: float) -> bool:
+        history.append(scraped(page))
+        return history[-1].get(name, 0) >= value
+
+    page.eventually(lambda: reaches("fission_job_compute_blocks_total Show 2,net", 1), "the first counts")
+    assert {history[-1][f"fission_node_up net,{name}"] for name in ("1", "2")} == {1}
+    (lost,) = (child for child in psutil.Process(client.pid).children() if "net fork server 2" in " ".join(child.cmdline()))
+    lost.kill()
+    page.eventually(lambda: reaches("fission_failover_duration_seconds_count net", 1), "the failover")
+    after = history[-1]
+    assert after["fission_node_up net,2"] == 0
+    assert after["fission_failover_duration_seconds_sum net"] > 0
+    assert sum(value for name, value in after.items() if name.startswith("fission_job_restarts_total")) >= 1
+    blocks = after["fission_job_compute_blocks_total Show 2,net"]
+    page.eventually(lambda: reaches("fission_job_compute_blocks_total Show 2,net", blocks + 100), "further blocks")
+    by_process = tuple(f"fission_job_{name}" for name, _, _ in JOB_MEASURES)
+    for earlier, later in pairwise(history):
+        for name, value in earlier.items():
+            if "_total " in name and not name.startswith(by_process):
+                assert later[name] >= value, name
+
+
+def test_metrics_of_a_network_that_does_not_run(fission: CommandLine, project: Path) -> None:
+    page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+    found = scraped(page)
+    assert found["fission_network_up net"] == 0
+    assert not any(name.startswith("fission_job") for name in found)
 
 
 def test_the_messages_are_json(page: Page) -> None:

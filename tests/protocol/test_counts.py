@@ -122,3 +122,42 @@ class TakesHangingForIdle(Counter):
 def test_a_broken_counter_is_caught(kind: type[Counter]) -> None:
     with pytest.raises(AssertionError):
         check(kind)
+
+
+# -- waiting for space ---------------------------------------------------------------------------------------------------
+
+
+def waits(kind: type[Counter], seen: list[tuple[float, float, float]]) -> list[float]:
+    """Return the reported seconds of waiting for an output with these (time, blocked_s, blocked_since)."""
+    output: Any = SimpleNamespace(
+        pipe=1, sent_by_generation=lambda: {0: 0}, dropped=0, lost_before={}, queue=0, last=(0, 0), blocked_s=0.0, blocked_since=0.0
+    )
+    inputs: Any = SimpleNamespace(rule=SimpleNamespace(done=0, generation=0), counts=dict)
+    counter = kind(inputs, [output], numbers_itself=False)
+    found = []
+    for now, output.blocked_s, output.blocked_since in seen:
+        found.append(counter.report(now, Doing.ROOM).counts.outputs[1].blocked_s)
+    return found
+
+
+#: A wait that lasts, its end as another thread sees it (counted twice, then counted never), and the end.
+WAIT = [(101.0, 0.0, 100.0), (105.0, 0.0, 100.0), (106.0, 6.0, 100.0), (106.0, 0.0, 0.0), (107.0, 6.0, 0.0)]
+
+
+def test_a_wait_counts_while_it_lasts_and_the_count_never_falls() -> None:
+    found = waits(Counter, WAIT)
+    assert found[:2] == [1.0, 5.0]
+    assert found == sorted(found)
+
+
+class Unclamped(Counter):
+    """A broken one: trusts what it sees of a wait that ends in another thread."""
+
+    def _waited_s(self, output: Any, now: float) -> float:
+        self._reported_waits.clear()
+        return super()._waited_s(output, now)
+
+
+def test_a_count_that_trusts_another_thread_is_caught() -> None:
+    found = waits(Unclamped, WAIT)
+    assert found != sorted(found)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
 from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tap_routes import tap_route
 from fission.dashboard.watcher import Message, NetworkWatcher
@@ -37,16 +38,25 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
+NEEDS_TOKEN = "Send a token of the page: Authorization: Bearer TOKEN\n"
 
 
 def make_app(
-    watcher: NetworkWatcher, taps: PipeTaps, access: Access, stop: Callable[[], None], hosts: list[str], *, secure: bool = False
+    watcher: NetworkWatcher,
+    taps: PipeTaps,
+    scraper: Scraper,
+    access: Access,
+    stop: Callable[[], None],
+    hosts: list[str],
+    *,
+    secure: bool = False,
 ) -> Starlette:
     """Return the application.
 
     Args:
         watcher: of the network.
         taps: of the network's pipes.
+        scraper: has its metrics.
         access: decides who may see and act.
         stop: stops the network; may block, and raises an error of FISSION if that fails.
         hosts: host names and addresses under which the page may be asked for: another name in the
@@ -74,6 +84,12 @@ def make_app(
         headers = {"X-Accel-Buffering": "no"}
         return StreamingResponse(_stream(watcher.messages(), visitor), media_type="text/event-stream", headers=headers)
 
+    async def metrics(request: Request) -> Response:
+        if _visitor(request, access) is None:
+            return PlainTextResponse(NEEDS_TOKEN, 401, {"WWW-Authenticate": "Bearer"})
+        text, media_type = await scraper.text(request.headers.get("accept", ""))
+        return Response(text, headers={"Content-Type": media_type})
+
     async def stop_network(request: Request) -> Response:
         visitor = _visitor(request, access)
         if visitor is None:
@@ -93,6 +109,7 @@ def make_app(
         routes=[
             Route("/", index),
             Route("/messages", messages),
+            Route("/metrics", metrics),
             Route("/stop", stop_network, methods=["POST"]),
             tap_route(taps, refused),
             Mount("/page", StaticFiles(directory=PAGE)),

@@ -15,6 +15,7 @@ from fission.adapters.keys import default_folder
 from fission.client.attach.attach import stop
 from fission.dashboard.access import Access, Role
 from fission.dashboard.app import PAGE, make_app
+from fission.dashboard.scraper import Scraper, ask_client
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.watcher import NetworkWatcher
 from fission.errors import UserError
@@ -55,7 +56,8 @@ def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *
 async def _serve(folder: Path, listener: socket.socket, token: str, announce: Callable[[], None], while_open: int | None) -> None:
     watcher, taps = NetworkWatcher(folder), PipeTaps(folder)
     hosts = ["localhost", "127.0.0.1", "[::1]"]
-    app = make_app(watcher, taps, Access({token: Role.OPERATOR}), lambda: stop(folder), hosts)
+    scraper = Scraper(folder.name, lambda: ask_client(folder))
+    app = make_app(watcher, taps, scraper, Access({token: Role.OPERATOR}), lambda: stop(folder), hosts)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -64,6 +64,7 @@ class Counter:
         self.done_before: dict[int, int] = {}
         self._blocks = 0  # taken and sent until the last report
         self._done = 0  # `done` at the last report
+        self._reported_waits: dict[int, float] = {}  # seconds, by output pipe
         self._busy_due = NEVER  # the time of the next report, if the job does much until then
 
     def switch(self) -> None:
@@ -86,7 +87,7 @@ class Counter:
             now: current time, in seconds.
             doing: what the job's loop does.
         """
-        counts = self.counts()
+        counts = self.counts(now)
         blocks = sum(counts.compute_blocks.values()) + sum(one.received for one in counts.inputs.values())
         blocks += sum(sum(one.sent.values()) for one in counts.outputs.values())
         little, none = blocks - self._blocks < LITTLE_BLOCKS, blocks == self._blocks
@@ -103,8 +104,12 @@ class Counter:
         # the loop of a plain source does not record it, for speed
         return max([self._inputs.rule.done, *(output.last[1] for output in self._outputs if self._numbers_itself)])
 
-    def counts(self) -> JobCounts:
-        """Any thread: return the counts."""
+    def counts(self, now: float = 0.0) -> JobCounts:
+        """Any thread: return the counts.
+
+        Args:
+            now: current time, in seconds; 0: without the time for which the job waits at present.
+        """
         inputs = self._inputs.counts()
         return JobCounts(
             compute_blocks={**self.done_before, self._inputs.rule.generation: self.done},
@@ -115,10 +120,20 @@ class Counter:
                     dropped=one.dropped,
                     lost=dict(one.lost_before),
                     queue=one.queue,
-                    blocked_s=round(one.blocked_s, 6),
+                    blocked_s=self._waited_s(one, now),
                 )
                 for one in self._outputs
             },
             malformed=self.malformed,
             not_shared=self.not_shared,
         )
+
+    def _waited_s(self, output: Output, now: float) -> float:
+        """Return the seconds for which the job has waited for space, never fewer than before.
+
+        The job's thread may end its wait meanwhile, so that the present wait seems to count never, or twice.
+        """
+        since = output.blocked_since
+        seconds = output.blocked_s + (max(0.0, now - since) if since else 0.0)
+        waited_s = self._reported_waits[output.pipe] = max(round(seconds, 6), self._reported_waits.get(output.pipe, 0.0))
+        return waited_s

@@ -174,6 +174,7 @@ class JobWatch:
         self._process: Any = None
         self._activity = Activity(perf_counter(), program=program)
         self._host_waited_s = self._starved_s = 0.0
+        self._cpu_s = 0.0
         shell.commands.update(
             {
                 OpenTap: self._open_tap,
@@ -306,9 +307,11 @@ class JobWatch:
                 memory += process.memory_info().rss
             except psutil.Error:  # the process has just ended
                 continue
+            # with what its ended children have used: the sum must not fall when one ends
             seconds += times.user + times.system + times.children_user + times.children_system
             ready_s += _ready_s(process.pid)
-        return seconds, ready_s, memory
+        self._cpu_s = max(self._cpu_s, seconds)  # not every platform knows them
+        return self._cpu_s, ready_s, memory
 
     def _stop_meters(self) -> None:
         for pipe, meter in self._meters.items():

@@ -53,7 +53,7 @@ from fission.ports import (
 from fission.protocol import supervision
 from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import ClientToJob, CloseOutput, ReachClient, ResetGeneration
-from fission.protocol.messages.client_to_viewer import JobStandstill
+from fission.protocol.messages.client_to_viewer import CheckpointCounts, JobStandstill
 from fission.protocol.supervision import JobState, NodeLost, NodeUp, Supervisor
 
 log = logging.getLogger("fission.client")
@@ -227,6 +227,10 @@ class Coordinator:
     def state(self, job: int) -> JobState:
         """Return the state of a job."""
         return self.supervisor.state(job)
+
+    def stored(self, job: int) -> CheckpointCounts:
+        """Return what was stored for a job so far."""
+        return self._checkpoints.totals.of(job)
 
     def open_log(self, folder: Path) -> None:
         """Continue the event log in a run's folder, or begin it.

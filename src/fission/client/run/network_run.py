@@ -29,6 +29,7 @@ from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.jobs.bundles import Bundles, plans
 from fission.client.run.plan import RunPlan
+from fission.client.run.run_counts import answer_counts
 from fission.client.run.service_notices import report_to
 from fission.client.run.storage.disk_threads import DiskThreads
 from fission.client.serve.broadcast import Broadcast
@@ -122,6 +123,7 @@ class NetworkRun:
         requests.answer(StopRun, stop)
         requests.answer(InspectRun, status)
         answer_description(self._loaded.network, requests)
+        answer_counts(coordinator, requests)
         if self._plan.collects_logs:
             requests.answer(CollectLogs, collect)
 

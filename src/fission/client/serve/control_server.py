@@ -173,11 +173,12 @@ class Refused(UserError):
 class Viewer:
     """Another terminal's side. A context manager: disconnects at its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, answer_s: float = ANSWER_S) -> None:
         """Connect to the running network.
 
         Args:
             folder: the network's folder.
+            answer_s: seconds that it waits for an answer.
 
         Raises:
             UserError: the network is not running on this machine.
@@ -185,7 +186,8 @@ class Viewer:
         self._folder = folder
         address = _address(folder)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(ANSWER_S)
+        self._socket.settimeout(answer_s)
+        self._answer_s = answer_s
         try:
             self._socket.connect(address)
         except OSError:
@@ -212,7 +214,7 @@ class Viewer:
                 self._socket.sendall(viewer_to_client.CODEC.encode(request) + b"\n")
             line = self._line()
         except TimeoutError:
-            raise UserError(f"the client of {self._folder.name} has not answered for {ANSWER_S:g} s; is it stopped?") from None
+            raise UserError(f"the client of {self._folder.name} has not answered for {self._answer_s:g} s; is it stopped?") from None
         except OSError:
             line = b""
         if not line:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from fission.core.nodes import NodeInfo
 from fission.protocol.messages.codec import Codec, Message, Part, Whole
-from fission.protocol.messages.job_to_client import InputMeasures, OutputMeasures
+from fission.protocol.messages.job_to_client import InputMeasures, InputTotals, OutputMeasures
 
 #: Bytes of an answer or an event. Arbitrary: above the logs of all nodes, and above the longest line that a job writes.
 MAX_ANSWER_BYTES = 1 << 30
@@ -179,6 +179,66 @@ class PipeShape(Part, frozen=True):
     rate: float | None = None
 
 
+class PipeCounts(Part, frozen=True):
+    """What a job has sent on one output since the client began.
+
+    Attributes:
+        sent: blocks, each once, however often it was replayed.
+        lost: blocks that no consumer can get.
+        dropped: blocks dropped because of MAX_QUEUE.
+        replayed: blocks sent again to a new incarnation of the consumer.
+        blocked_s: seconds for which the job waited for space in the output's window.
+        queue: blocks that are not released now, with those that wait to be sent.
+    """
+
+    sent: Whole
+    lost: Whole
+    dropped: Whole
+    replayed: Whole
+    blocked_s: float
+    queue: Whole
+
+
+class CheckpointCounts(Part, frozen=True):
+    """What the client has stored for one job since it began.
+
+    Attributes:
+        stored: snapshots on the disk.
+        failed: attempts to write a snapshot or a retained value that have failed.
+        bytes: size of the stored snapshots.
+        last: seconds since the epoch when the last snapshot was stored; None: none was.
+    """
+
+    stored: Whole = 0
+    failed: Whole = 0
+    bytes: Whole = 0
+    last: float | None = None
+
+
+class JobTotals(Part, frozen=True):
+    """What all incarnations of a job have done since the client began; it never decreases.
+
+    Attributes:
+        id: its number.
+        state: of the job: the name of a `fission.protocol.supervision_messages.JobState`.
+        compute_blocks: compute blocks, each once, however often it was computed again.
+        malformed: messages that were dropped because they are malformed.
+        not_shared: large blocks that found no space in shared memory.
+        inputs: by pipe.
+        outputs: by pipe.
+        checkpoints: what was stored for it.
+    """
+
+    id: Whole
+    state: str
+    compute_blocks: Whole
+    malformed: Whole
+    not_shared: Whole
+    inputs: dict[Whole, InputTotals]
+    outputs: dict[Whole, PipeCounts]
+    checkpoints: CheckpointCounts
+
+
 class ViewerRefused(Message, frozen=True, tag="viewer_refused"):
     """The request is malformed or cannot be fulfilled.
 
@@ -245,6 +305,22 @@ class NetworkDescribed(Message, frozen=True, tag="network_described"):
     pipes: tuple[PipeShape, ...]
 
 
+class RunCounted(Message, frozen=True, tag="run_counted"):
+    """The answer to `CountRun`.
+
+    Attributes:
+        since: seconds since the epoch when the client began to count.
+        jobs: all of them.
+        failovers: how many.
+        failover_s: seconds that they took, summed.
+    """
+
+    since: float
+    jobs: tuple[JobTotals, ...]
+    failovers: Whole
+    failover_s: float
+
+
 class RunStopping(Message, frozen=True, tag="run_stopping"):
     """The answer to `StopRun`: the network is being stopped.
 
@@ -293,8 +369,8 @@ class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
 
 
 ClientToViewer: TypeAlias = (
-    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | NetworkDescribed | RunStopping | LogsCollected | PipesTapped"
-    "| RunFollowed | ConsoleAnswer"
+    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | NetworkDescribed | RunCounted | RunStopping | LogsCollected"
+    "| PipesTapped | RunFollowed | ConsoleAnswer"
 )
 
 CODEC: Codec[ClientToViewer] = Codec(
@@ -304,6 +380,7 @@ CODEC: Codec[ClientToViewer] = Codec(
     JobsLocated,
     RunStatus,
     NetworkDescribed,
+    RunCounted,
     RunStopping,
     LogsCollected,
     PipesTapped,

@@ -30,6 +30,10 @@ class DescribeNetwork(Message, frozen=True, tag="describe_network"):
     """Answer with `NetworkDescribed`."""
 
 
+class CountRun(Message, frozen=True, tag="count_run"):
+    """Answer with `RunCounted`; the jobs are not asked."""
+
+
 class StopRun(Message, frozen=True, tag="stop_run"):
     """Stop the network; the answer is `RunStopping`."""
 
@@ -112,7 +116,7 @@ class EndConsole(Message, frozen=True, tag="end_console"):
 
 
 ViewerToClient: TypeAlias = (
-    "MeasureJobs | LocateJobs | InspectRun | DescribeNetwork | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole"
+    "MeasureJobs | LocateJobs | InspectRun | DescribeNetwork | CountRun | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole"
     "| SendLine | EndConsole"
 )
 
@@ -122,6 +126,7 @@ CODEC: Codec[ViewerToClient] = Codec(
     LocateJobs,
     InspectRun,
     DescribeNetwork,
+    CountRun,
     StopRun,
     CollectLogs,
     TapPipes,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
 from fission.client.run.jobs.counters import Counters, RestartedPipe
+from fission.protocol.messages.client_to_viewer import CheckpointCounts, JobTotals
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts, OutputTotals
 
 JOBS = {1: "Job 1", 3: "Job 3"}
@@ -89,3 +97,90 @@ def test_blocks_left_behind_are_in_the_summary() -> None:
     summaries = counters.summaries(lambda job: 2)
     assert summaries[1].counts["outputs"]["2"]["lost"] == 4
     assert (summaries[1].before, summaries[3].before) == (40, 18)
+
+
+# -- what viewers get: it never decreases -------------------------------------------------------------------------------
+
+
+def history_of(seed: int, kind: type[Counters], *, resumed: bool) -> list[dict[str, Any]]:
+    """Return what viewers get of a job that is killed again and again, and continues from its last checkpoint.
+
+    Args:
+        seed: of what happens.
+        kind: of the counters.
+        resumed: whether an earlier client began the run.
+    """
+    rng = random.Random(seed)
+    counters = kind(JOBS, resumed=resumed)
+    done, generation, incarnation = (500 if resumed else 0), 0, 1
+    received = done
+    before: dict[int, int] = {}  # last block of each older generation
+    found = []
+    for _ in range(60):
+        happens = rng.random()
+        if happens < 0.2:
+            incarnation += 1
+            done = max(0, done - rng.randrange(20))
+            received = 0
+        elif happens < 0.25:
+            incarnation += 1
+            before[generation] = done
+            done, generation, received = 0, generation + 1, 0
+        else:
+            done += rng.randrange(10)
+            received += rng.randrange(10)
+        numbers = {**before, generation: done}
+        late = rng.random() < 0.1 and incarnation > 1
+        counters.report(1, incarnation, counted(numbers, sent=numbers, received=received, queue=rng.randrange(5)), final=False)
+        if late:
+            counters.report(1, incarnation - 1, None, final=True)
+        found.append(flat(msgspec.to_builtins(counters.since_begin(1, "running", CheckpointCounts()))))
+    return found
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {key: item for member, part in value.items() for key, item in flat(part, f"{name}.{member}").items()}
+    return {name: value}
+
+
+def falls(history: list[dict[str, Any]]) -> list[str]:
+    """Return the names of counts that decrease."""
+    return [
+        name
+        for earlier, later in pairwise(history)
+        for name, value in later.items()
+        if isinstance(value, int | float) and not name.endswith("queue") and value < earlier.get(name, 0)
+    ]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_viewers_get_never_decreases_when_a_job_restarts(resumed: bool) -> None:
+    for seed in range(50):
+        history = history_of(seed, Counters, resumed=resumed)
+        assert falls(history) == [], seed
+        assert history[-1][".compute_blocks"] > 0
+
+
+class NewestOnly(Counters):
+    """A broken one: gives what the newest incarnation has counted."""
+
+    def since_begin(self, job: int, state: str, checkpoints: CheckpointCounts) -> JobTotals:
+        newest = max(self._reported[job])
+        self._reported[job] = {newest: self._reported[job][newest]}
+        return super().since_begin(job, state, checkpoints)
+
+
+def test_counts_of_the_newest_incarnation_alone_are_caught() -> None:
+    assert any(falls(history_of(seed, NewestOnly, resumed=False)) for seed in range(5))
+
+
+def test_a_client_that_resumes_begins_at_zero() -> None:
+    """A counter that continued at an older checkpoint would look like a reset to the new value, which is none."""
+    counters = Counters(JOBS, resumed=True)
+    counters.report(1, 3, counted({0: 500}, sent={0: 500}, received=500), final=False)
+    first = counters.since_begin(1, "running", CheckpointCounts())
+    assert (first.compute_blocks, first.outputs[2].sent, first.inputs[1].received, first.malformed) == (0, 0, 0, 0)
+    counters.report(1, 3, counted({0: 510}, sent={0: 511}, received=512, queue=3), final=False)
+    later = counters.since_begin(1, "running", CheckpointCounts())
+    assert (later.compute_blocks, later.outputs[2].sent, later.inputs[1].received, later.outputs[2].queue) == (10, 11, 12, 3)

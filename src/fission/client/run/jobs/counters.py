@@ -8,6 +8,7 @@ from typing import Any
 
 from fission.client.reports.summary import JobSummary
 from fission.core.network import Network
+from fission.protocol.messages.client_to_viewer import CheckpointCounts, JobTotals, PipeCounts
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts
 from fission.protocol.supervision import JobPlan
 
@@ -64,6 +65,7 @@ class Counters:
         self._final: dict[int, set[int]] = {}  # by job, the incarnations whose last report this is
         self._replayed: dict[int, dict[int, int]] = {}
         self._first: dict[int, int] = {}  # compute blocks that a job had done at its first report
+        self._before: dict[int, dict[str, Any]] = {}  # what a job had counted at its first report to a client that resumes
 
     def summaries(self, incarnations: Callable[[int], int]) -> Mapping[int, JobSummary]:
         """Return the summary of each job.
@@ -92,6 +94,8 @@ class Counters:
         if counts is not None and (final or incarnation not in self._final.get(job, ())):
             self._first.setdefault(job, _highest([counts.compute_blocks]))
             self._reported.setdefault(job, {})[incarnation] = counts
+            if self._resumed and job not in self._before:
+                self._before[job] = self.total(job, incarnation)
             if final:
                 self._final.setdefault(job, set()).add(incarnation)
 
@@ -148,6 +152,40 @@ class Counters:
                 "replayed": self._replayed.get(job, {}).get(pipe, 0),
             }
         return found
+
+    def since_begin(self, job: int, state: str, checkpoints: CheckpointCounts) -> JobTotals:
+        """Return what a job has counted since this client began: none of it ever decreases.
+
+        Numbers of blocks continue in each incarnation, from a checkpoint before the last one, so a
+        block that is computed again is not counted again.
+
+        Args:
+            job: id of the job.
+            state: name of its state.
+            checkpoints: what was stored for it.
+        """
+        counts = _less(self.total(job, 0), self._before.get(job, {}))
+        return JobTotals(
+            id=job,
+            state=state,
+            compute_blocks=counts.get("compute_blocks", 0),
+            malformed=counts.get("malformed", 0),
+            not_shared=counts.get("not_shared", 0),
+            inputs={int(pipe): InputTotals(**values) for pipe, values in counts.get("inputs", {}).items()},
+            outputs={int(pipe): PipeCounts(**values) for pipe, values in counts.get("outputs", {}).items()},
+            checkpoints=checkpoints,
+        )
+
+
+def _less(total: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts without those of ``before``; ``queue`` stays as it is."""
+    found: dict[str, Any] = {}
+    for name, value in total.items():
+        if isinstance(value, dict):
+            found[name] = _less(value, before.get(name, {}))
+        else:
+            found[name] = value if name == "queue" else max(0, value - before.get(name, 0))
+    return found
 
 
 def _highest(incarnations: list[dict[int, int]]) -> int:

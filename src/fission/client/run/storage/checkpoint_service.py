@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from fission.client.run.storage.checkpoint_totals import CheckpointTotals
 from fission.client.run.storage.disk_threads import Disk, DiskInline
 from fission.client.run.storage.pending_writes import JobWrites, PendingWrites
 from fission.durable import DamagedFileError
@@ -48,7 +49,11 @@ class _Write:
 
 
 class CheckpointService:
-    """Stores the snapshots and values that jobs send, and confirms what is on the disk."""
+    """Stores the snapshots and values that jobs send, and confirms what is on the disk.
+
+    Attributes:
+        totals: what was stored for each job, and what could not be.
+    """
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class CheckpointService:
             disk: carries out what waits for the disk; by default at once, in the caller's thread.
             first_retry_s: seconds until jobs are asked again for the first time.
         """
+        self.totals = CheckpointTotals()
         self._disk = DiskInline() if disk is None else disk
         self._pending = PendingWrites()
         self._closed = False
@@ -124,8 +130,11 @@ class CheckpointService:
             return
         for message, why in ends:
             if why is not None:
+                self.totals.failed(job)
                 self._failed(job, why)
                 continue
+            if isinstance(message, SaveSnapshot):
+                self.totals.stored(job, sum(len(state) for _, state in write.writes.snapshots.values()))
             if write.launch != self._launches[job]:
                 continue
             if isinstance(message, SaveSnapshot):
