@@ -201,13 +201,14 @@ def _others(namespace: str) -> bool:
 
 
 def _children() -> set[psutil.Process]:
-    """Return every descendant except the two that multiprocessing keeps by design."""
-    helpers = {
+    """Return every descendant except the two that multiprocessing keeps by design, and the trees of fixtures."""
+    excluded = {
+        *fixture_trees,
         multiprocessing.resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
         multiprocessing.forkserver._forkserver._forkserver_pid,  # type: ignore[attr-defined]
     }
     fixtures = {child for tree in fixture_trees for child in _descendants(tree)}
-    return {child for child in psutil.Process().children(recursive=True) if child.pid not in helpers} - fixtures
+    return {child for child in psutil.Process().children(recursive=True) if child.pid not in excluded} - fixtures
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

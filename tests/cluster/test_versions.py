@@ -1,36 +1,22 @@
 """Nodes of the next version of FISSION join a running network one by one; those of another line are refused. (With `provision renew`:
-tests/provision/test_servers.py.)
+tests/provision/test_client_service.py.)
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import fission
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
+from tests.versions import HERE, NEXT, OTHER, tree_of
 
 MakeSite = Callable[..., Site]
 pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(180)]
 
-HERE: str = fission.__version__
-LINE, _, PATCH = HERE.rpartition(".")
-MAJOR, _, MINOR = LINE.partition(".")
-NEXT, OTHER = f"{LINE}.{int(PATCH) + 1}", f"{MAJOR}.{int(MINOR) + 1}.0"
 STEADY = 40
-
-
-def tree_of(folder: Path, version: str) -> dict[str, str | None]:
-    """Return the environment in which another version runs: a copy of this one, except for its number."""
-    source = Path(fission.__path__[0])
-    shutil.copytree(source, folder / version / "fission", ignore=shutil.ignore_patterns("__pycache__"))
-    init = folder / version / "fission" / "__init__.py"
-    init.write_text(init.read_text().replace(f'__version__ = "{HERE}"', f'__version__ = "{version}"'))
-    return {"PYTHONPATH": str(folder / version)}
 
 
 def test_the_next_version_joins_a_running_network(cluster: MakeSite, tmp_path: Path) -> None:

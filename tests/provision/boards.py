@@ -20,6 +20,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,25 +46,22 @@ PASSWORD, SUDO_PASSWORD = "raspberry", "raspberry"
 BOOT_S = 20.0
 DISK_BYTES = 2 << 30
 
-#: Makes the root file system and becomes the board's first process. Arguments: folder of the board, bytes of its disk.
-BOOT = """
+#: Makes the root file system, and keeps it until its standard input ends: a disk outlives the board's power. Its user is `pi`.
+#: Arguments: folder of the board, bytes of its disk.
+DISK = """
 set -e
 mount --make-rprivate /
 mount -t tmpfs -o size=$2 disk "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o lowerdir=/,upperdir="$1/upper",workdir="$1/work" overlay "$1/root"
 root="$1/root"
-for hidden in root home tmp run work mnt srv HIDDEN; do
+for hidden in root home work mnt srv HIDDEN; do
     [ -d "$root/$hidden" ] && mount -t tmpfs tmpfs "$root/$hidden"
 done
 mount -t tmpfs tmpfs "$root/var/log"
-chmod 1777 "$root/tmp"; chmod 711 "$root/root"
+chmod 711 "$root/root"
 [ PREFIX = /usr ] || { mkdir -p "$root"PREFIX; mount --bind PREFIX "$root"PREFIX; }
-mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/dev/shm"
-mount --rbind /sys "$root/sys"
-mkdir -p "$root/run/sshd" "$root/run/systemd/system"
 : > "$root/etc/fstab"
 rm -rf "$root/etc/pip.conf" "$root/etc/systemd/system"; mkdir "$root/etc/systemd/system"
 rm "$root"/usr/bin/systemctl
@@ -77,6 +75,20 @@ echo 'pi ALL=(ALL) NOPASSWD: ALL' > "$root/etc/sudoers.d/pi"
 mkdir -m 700 "$root/home/pi/.ssh"; cat KEY.pub > "$root/home/pi/.ssh/authorized_keys"; chroot "$root" chown -R pi:pi /home/pi
 rm -f "$root"/etc/ssh/ssh_host_*; ssh-keygen -q -t ed25519 -N '' -f "$root/etc/ssh/board_key"
 printf 'HostKey /etc/ssh/board_key\\nUsePAM no\\nStrictModes no\\nSubsystem sftp internal-sftp\\nPidFile none\\n' > "$root/etc/ssh/board"
+echo made
+exec cat
+"""
+#: Adds what is in memory, and becomes the board's first process. Argument: folder of the board.
+BOOT = """
+set -e
+root="$1/root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+[ ! -d /sys/fs/cgroup ] || mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
+mount -t tmpfs tmpfs "$root/dev/shm"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mkdir -p "$root/run/sshd" "$root/run/systemd/system"
 exec chroot "$root" PYTHON /usr/bin/systemctl boot
 """
 
@@ -88,7 +100,8 @@ class Board:
         self.host, self.name, self.folder = host, name, folder
         self.ip = host.ip
         folder.mkdir(parents=True)
-        script = BOOT
+        self.log_file = folder.with_suffix(".log")
+        script = DISK
         for word, text in (
             ("HIDDEN", str(ROOT).lstrip("/")),
             ("STAND_IN", shlex.quote(str(STAND_IN))),
@@ -98,16 +111,41 @@ class Board:
             ("PREFIX", shlex.quote(sys.base_prefix)),
         ):
             script = script.replace(word, text)
-        self.log_file = folder.with_suffix(".log")
-        with open(self.log_file, "wb") as log:
-            words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script, "boot", str(folder), str(disk_bytes)]
-            self.process = host.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
-        fixture_trees.add(self.process.pid)
+        words = ["unshare", "--mount", "sh", "-c", script, "disk", str(folder), str(disk_bytes)]
+        with open(self.log_file, "ab") as log:
+            self.disk = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/", start_new_session=True)
+        fixture_trees.add(self.disk.pid)
         try:
-            eventually(lambda: self._listens(), BOOT_S, lambda: f"{name} has an sshd:\n{self.log_file.read_text()}")
+            assert self.disk.stdout is not None
+            assert self.disk.stdout.readline() == b"made\n", self.log_file.read_text()
+            self.power_on()
         except BaseException:
-            self.process.kill()
+            self.close()
             raise
+
+    def power_on(self) -> None:
+        """Boot the board; its services that are enabled start. Returns when its sshd listens."""
+        self.host.link(True)
+        words = ["nsenter", f"--mount=/proc/{self.disk.pid}/ns/mnt", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        words += ["sh", "-c", BOOT.replace("PYTHON", PYTHON), "boot", str(self.folder)]
+        with open(self.log_file, "ab") as log:
+            self.process = self.host.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
+        fixture_trees.add(self.process.pid)
+        eventually(self._listens, BOOT_S, lambda: f"{self.name} has an sshd:\n{self.log_file.read_text()}")
+
+    def power_off(self) -> None:
+        """Cut the power: nothing leaves the board from here on, and all of its processes end at once. What is on its disk stays."""
+        self.host.link(False)
+        os.kill(self.first_pid, signal.SIGKILL)
+        self.host.kill()
+        fixture_trees.discard(self.process.pid)
+
+    def close(self) -> None:
+        """End the board and remove its disk."""
+        fixture_trees.difference_update({self.disk.pid, self.process.pid} if hasattr(self, "process") else {self.disk.pid})
+        self.host.close()
+        self.disk.kill()
+        self.disk.communicate()
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.log_file.read_text()
@@ -192,10 +230,10 @@ class Boards:
             "FISSION_KEYS": None,
         }
 
-    def write_hosts(self, settings: Mapping[str, Mapping[str, str]] | None = None) -> None:
-        """Write hosts.yml: all boards, with further variables of hosts."""
+    def write_hosts(self, settings: Mapping[str, Mapping[str, str]] | None = None, *, nodes: Sequence[Board] = ()) -> None:
+        """Write hosts.yml: these boards (default: all), with further variables of hosts."""
         lines = ["fissionservers:", "  hosts:"]
-        for board in self._boards:
+        for board in nodes or self._boards:
             values = {"ansible_host": board.ip, "fission_python": PYTHON, **((settings or {}).get(board.name, {}))}
             lines += [f"    {board.name}:", *(f"      {key}: {value}" for key, value in values.items())]
         (self.project / "ansible" / "inventories" / "production" / "hosts.yml").write_text("\n".join(lines) + "\n")
@@ -230,7 +268,8 @@ class Boards:
 
     def close(self) -> None:
         """End the boards."""
-        fixture_trees.difference_update(board.process.pid for board in self._boards)
+        for board in self._boards:
+            board.close()
         self.network.close()
 
 

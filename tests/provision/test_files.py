@@ -184,3 +184,21 @@ def test_the_settings_of_a_host_are_in_its_unit(tmp_path: Path) -> None:
     assert settings_of(new)["AmbientCapabilities"] == "CAP_NET_ADMIN"
     assert settings_of(new)["RuntimeDirectory"] == "fission"
     assert new.read_text() != rendered_unit(tmp_path, fission_tmpfs_mb=64).read_text()  # so that the service restarts in the new folder
+
+
+@pytest.mark.parametrize(
+    ("asked", "clock", "now", "differs_s"),
+    [
+        (100, 100, 101, 0),
+        (100, 100, 130, 0),  # another host took half a minute to log in
+        (100, 128, 130, 0),  # this one did
+        (100, 40, 101, 60),  # it is behind
+        (100, 3701, 101, 3600),  # it is ahead
+        (100, 3650, 150, 3500),  # it is ahead, and took long
+    ],
+)
+def test_a_slow_login_is_not_a_wrong_clock(asked: int, clock: int, now: int, differs_s: int) -> None:
+    tasks = yaml.safe_load((PACKAGED / "roles/setup/tasks/probe.yml").read_text())
+    expression = next(task["vars"]["fission_ahead_s"] for task in tasks if task["name"] == "Compare the clock")
+    found = jinja2.Template(expression).render(fission_host={"asked": str(asked), "clock": str(clock)}, fission_now=now)
+    assert int(found) == differs_s

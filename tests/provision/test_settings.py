@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,4 +32,7 @@ def test_a_user_of_its_own_and_a_clock_that_is_not_synchronised(boards: Boards, 
     assert boards[0].sh("ps -o user= -p $(systemctl show fission --property=MainPID | cut -d= -f2)").strip() == "fission"
     assert f"node board1 at {boards[0].ip} waits for a client" in boards.provision("logs").stdout
     assert f"--ip {boards[0].ip}" in boards[0].sh("cat /etc/systemd/system/fission.service")
-    assert lines_of(boards.provision("servers", "--wheelhouse", str(wheelhouse)))["board1"][0] == "ready, no change"
+    boards[0].sh("printf '#!/bin/sh\\nexec /usr/bin/date --date=-1hour \"$@\"\\n' > /usr/local/bin/date; chmod 755 /usr/local/bin/date")
+    lines = lines_of(boards.provision("servers", "--wheelhouse", str(wheelhouse)))["board1"]
+    assert lines[0] == "ready, no change"
+    assert re.match(r"note: its clock differs from the clock of this machine by 3[56]\d\d s; on it, run: sudo ", lines[1]), lines
