@@ -1,4 +1,4 @@
-"""A pipe that is looked into, over real HTTP beside a real network: what it costs the job, and when it ends."""
+"""Looks into a pipe over real HTTP, beside a real network: what they cost the job, and when they end. And at the loss of a node."""
 
 from __future__ import annotations
 
@@ -81,3 +81,11 @@ def test_a_pipe_that_does_not_exist_is_named(shared: tuple[Path, Page]) -> None:
     with closing(updates(page, "pipe=7")) as stream:
         reason = next(update["reason"] for update in stream if "reason" in update)
     assert "there is no pipe 7 in net" in reason
+
+
+def test_the_loss_of_a_node_is_foreseen_for_those_who_are_logged_in(shared: tuple[Path, Page]) -> None:
+    _, page = shared
+    assert page.get("/loss?node=client")[0] == 401
+    status, _, body = page.get("/loss?node=nowhere", page.logged_in())
+    assert status == 409
+    assert "there is no node 'nowhere'" in json.loads(body)["error"]

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
 from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.loss_route import loss_route
 from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tap_routes import tap_route
@@ -112,6 +113,7 @@ def make_app(
             Route("/metrics", metrics),
             Route("/stop", stop_network, methods=["POST"]),
             tap_route(taps, refused),
+            loss_route(watcher.folder, refused),
             Mount("/page", StaticFiles(directory=PAGE)),
         ],
         middleware=[

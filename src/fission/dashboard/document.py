@@ -23,7 +23,12 @@ def document(description: Mapping[str, Any], before: Mapping[str, Any], after: M
         after: the same, later.
     """
     rows = {row["id"]: row for row in rates(before, after)}
-    jobs = {str(shape["id"]): _job(shape, rows[shape["id"]]) for shape in description["jobs"] if shape["id"] in rows}
+    placed = {row["id"]: row.get("placed", "") for row in after["jobs"]}
+    jobs = {
+        str(shape["id"]): {**_job(shape, rows[shape["id"]]), "placed": placed[shape["id"]]}
+        for shape in description["jobs"]
+        if shape["id"] in rows
+    }
     earlier, later = ({row["id"]: row["measured"] for row in answer["jobs"]} for answer in (before, after))
     pipes = {
         str(pipe["id"]): _pipe(pipe, earlier.get(pipe["source"]), later.get(pipe["source"]), jobs.get(str(pipe["source"])))

@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from fission.client.attach.follow import as_json
 from fission.client.serve.control_server import Viewer
 from fission.dashboard.document import difference, document, ended, without_nulls
 from fission.errors import FissionError
-from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, NetworkDescribed, RunEvent, RunFollowed, RunStatus
+from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, NetworkDescribed, RunEvent, RunFollowed, RunStatus, ShowOutput
 from fission.protocol.messages.viewer_to_client import DescribeNetwork, FollowRun, InspectRun, MeasureJobs
 
 #: Seconds between two measurements; arbitrary: fast enough for the eye, and 200 jobs answer in a few milliseconds.
@@ -26,8 +28,8 @@ MEASURE_S = 0.5
 RETRY_S = 1.0
 #: Seconds after which a thread notices that no browser shows the page; arbitrary.
 LOOK_S = 0.2
-#: Recent events that a new page gets; arbitrary.
-HISTORY = 500
+#: Recent events that a new page gets, besides what jobs write; and lines of each job. Arbitrary.
+HISTORY, LINES = 500, 100
 #: Messages that may wait for a browser that does not read; then it gets the whole document again. Arbitrary.
 MOST_WAITING = 64
 
@@ -37,7 +39,11 @@ Message = tuple[str, Any]
 
 
 class NetworkWatcher:
-    """The present document of one network, and those who look at it."""
+    """The present document of one network, and those who look at it.
+
+    Attributes:
+        folder: the network's folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Begin without a look at the network.
@@ -45,9 +51,10 @@ class NetworkWatcher:
         Args:
             folder: the network's folder.
         """
-        self._folder = folder
+        self.folder = folder
         self._document: dict[str, Any] = {}
         self._events: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self._lines: dict[int, deque[dict[str, Any]]] = {}  # by job: what one writes must not push out another's
         self._looking: set[asyncio.Queue[Message]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -95,7 +102,7 @@ class NetworkWatcher:
         Raises:
             UserError: it has ended, or does not run.
         """
-        with await asyncio.to_thread(Viewer, self._folder) as viewer:
+        with await asyncio.to_thread(Viewer, self.folder) as viewer:
             description = as_json(await asyncio.to_thread(viewer.ask, DescribeNetwork(), NetworkDescribed))
             before = await asyncio.to_thread(_measured, viewer)
             while True:
@@ -116,7 +123,7 @@ class NetworkWatcher:
         try:
             while True:
                 with contextlib.suppress(FissionError):
-                    await asyncio.to_thread(_tell_events, self._folder, over, tell)
+                    await asyncio.to_thread(_tell_events, self.folder, over, tell)
                 await asyncio.sleep(RETRY_S)
         finally:
             over.set()
@@ -132,10 +139,14 @@ class NetworkWatcher:
     def _tell(self, event: RunEvent | None) -> None:
         if event is None:  # a run begins, or is followed from its beginning again
             self._events.clear()
+            self._lines.clear()
             self._send(("events", []))
             return
-        self._events.append({**msgspec.to_builtins(event), "event": type(event).__name__, "at": time.time()})
-        self._send(("event", self._events[-1]))
+        found = {**msgspec.to_builtins(event), "event": type(event).__name__}
+        found["at"] = found.get("at") or time.time()
+        kept = self._lines.setdefault(event.job_id, deque(maxlen=LINES)) if isinstance(event, ShowOutput) else self._events
+        kept.append(found)
+        self._send(("event", found))
 
     def _send(self, message: Message) -> None:
         for queue in self._looking:
@@ -148,7 +159,8 @@ class NetworkWatcher:
                 queue.put_nowait(whole)
 
     def _whole(self) -> list[Message]:
-        return [("document", without_nulls(self._document)), ("events", list(self._events))]
+        events = sorted(chain(self._events, *self._lines.values()), key=itemgetter("at"))
+        return [("document", without_nulls(self._document)), ("events", events)]
 
 
 def _measured(viewer: Viewer) -> dict[str, Any]:

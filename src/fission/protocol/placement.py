@@ -96,7 +96,7 @@ class ClusterView:
     links: LinkQualities = field(default_factory=dict)
 
     def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> JobRound:
-        """Begin to place jobs; see `fission.protocol.supervision.PlacementView`."""
+        """Begin to place jobs; see `fission.protocol.placement_view.PlacementView`."""
         needs, places = self.needs, []
         for node in self.nodes:
             jobs = taken.get(node.name)
@@ -118,7 +118,7 @@ class JobRound:
         self._round, self._needs = nodes, needs
 
     def place(self, job: int) -> tuple[str, str]:
-        """Choose a node for a job; see `fission.protocol.supervision.Round`."""
+        """Choose a node for a job; see `fission.protocol.placement_view.Round`."""
         choice = self._round.place(self._needs[job])
         return choice.node, choice.reason
 

@@ -16,11 +16,12 @@ Known gaps
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
 
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
+from fission.protocol.node_loss import ForeseenPlacement, foresee
 from fission.protocol.outages import Outage, Outages
+from fission.protocol.placement_view import PlacementView
 from fission.protocol.restarts import AvoidedNodes, RestartPolicy
 from fission.protocol.supervised_job import SupervisedJob, SupervisedJobs
 from fission.protocol.supervision_messages import (
@@ -78,7 +79,6 @@ __all__ = [
     "Reset",
     "ResumedNetwork",
     "Retry",
-    "Round",
     "Supervisor",
     "Tick",
     "Wire",
@@ -88,34 +88,6 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
 #: Advice for the user when jobs wait for a place.
 CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
-
-
-class Round(Protocol):
-    """Places jobs one after the other; each one counts for those after it."""
-
-    def place(self, job: int) -> tuple[str, str]:
-        """Return a job's node and the reason for the choice.
-
-        Raises:
-            AllocationError: no node can take the job.
-        """
-        ...
-
-
-class PlacementView(Protocol):
-    """The nodes and links.
-
-    Placing jobs by it changes nothing (see `fission.protocol.placement.ClusterView`).
-    """
-
-    def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> Round:
-        """Begin to place jobs by the present nodes and links.
-
-        Args:
-            taken: usable nodes, each with the ids of its jobs.
-            avoided: nodes that are avoided for now, each with the cause.
-        """
-        ...
 
 
 class Supervisor:
@@ -162,6 +134,18 @@ class Supervisor:
         """The job's newest incarnation (0: none yet) and its current or last node."""
         one = self._jobs[job]
         return one.incarnation, one.node
+
+    def placed_because(self, job: int) -> str:
+        """Return why a job is on its node; empty: it stayed there when it was started again, or has none."""
+        return self._jobs[job].reason
+
+    def foresee_loss(self, node: str, now: float) -> list[ForeseenPlacement]:
+        """Return what would happen to the jobs of a node if it were lost at this moment."""
+        avoided = self._avoided.now(now)
+        there = [one for one in map(self._jobs.__getitem__, self._jobs.on(node)) if one.state is not FINISHED]
+        there.sort(key=lambda one: (-one.plan.priority, one.plan.job))
+        taken = {name: self._jobs.on(name) for name in self._up if name not in avoided}
+        return foresee(node, [one.plan.job for one in there], self._view, taken, avoided)
 
     def alive(self, job: int) -> bool:
         """Whether a process of the job was ordered and has not ended."""

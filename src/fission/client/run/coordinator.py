@@ -216,6 +216,10 @@ class Coordinator:
         """Return the jobs that make no progress, by id, with the reason as far as it is known."""
         return await self._stalled_jobs.shown()
 
+    def placed_because(self, job: int) -> str:
+        """Return why a job is on its node; empty: it stayed there when it was started again, or is nowhere."""
+        return self.supervisor.placed_because(job)
+
     def up(self, node: str) -> bool:
         """Return whether a node pulses."""
         return self._nodes.up(node)

@@ -28,6 +28,7 @@ from fission.client.reports.job_outcome import failed_job
 from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.jobs.bundles import Bundles, plans
+from fission.client.run.nodes.loss import answer_losses
 from fission.client.run.plan import RunPlan
 from fission.client.run.run_counts import answer_counts
 from fission.client.run.service_notices import report_to
@@ -124,6 +125,7 @@ class NetworkRun:
         requests.answer(InspectRun, status)
         answer_description(self._loaded.network, requests)
         answer_counts(coordinator, requests)
+        answer_losses(self._loaded.network, coordinator.known_nodes, coordinator.supervisor, requests)
         if self._plan.collects_logs:
             requests.answer(CollectLogs, collect)
 

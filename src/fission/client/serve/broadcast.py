@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -167,7 +168,7 @@ class Broadcast(Observer):
     def job_placed(self, job: str, job_id: int, node: str) -> None:
         self._nodes[job_id] = node
         self._first.job_placed(job, job_id, node)
-        self._tell(ShowPlacement(job=job, job_id=job_id, node=node))
+        self._tell(ShowPlacement(job=job, job_id=job_id, node=node, at=time.time()))
 
     def job_started(self, job: str, job_id: int) -> None:
         self._first.job_started(job, job_id)
@@ -181,27 +182,27 @@ class Broadcast(Observer):
 
     def job_ended(self, job: str, job_id: int, outcome: str) -> None:
         self._first.job_ended(job, job_id, outcome)
-        self._tell(ShowEnd(job=job, job_id=job_id, outcome=outcome))
+        self._tell(ShowEnd(job=job, job_id=job_id, outcome=outcome, at=time.time()))
 
     def job_failed(self, job: str, job_id: int, report: str) -> None:
         self._first.job_failed(job, job_id, report)
-        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=False))
+        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=False, at=time.time()))
 
     def network_failed(self, job: str, job_id: int, report: str) -> None:
         self._first.network_failed(job, job_id, report)
-        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=True))
+        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=True, at=time.time()))
 
     def failover(self, text: str) -> None:
         self._first.failover(text)
-        self._tell(ShowText(kind="failover", text=text))
+        self._tell(ShowText(kind="failover", text=text, at=time.time()))
 
     def notice(self, text: str) -> None:
         self._first.notice(text)
-        self._tell(ShowText(kind="notice", text=text))
+        self._tell(ShowText(kind="notice", text=text, at=time.time()))
 
     def warning(self, text: str) -> None:
         self._first.warning(text)
-        self._tell(ShowText(kind="warning", text=text))
+        self._tell(ShowText(kind="warning", text=text, at=time.time()))
 
 
 def retell(event: RunEvent, observer: Observer) -> None:

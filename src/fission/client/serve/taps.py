@@ -68,6 +68,9 @@ class TappedRun(Protocol):
     def state(self, job: int) -> JobState:
         """Return the state of a job."""
 
+    def placed_because(self, job: int) -> str:
+        """Return why a job is on its node; empty: it stayed there, or is nowhere."""
+
     async def standing(self) -> Mapping[int, JobStandstill]:
         """Return the jobs that make no progress, by id."""
 
@@ -157,6 +160,7 @@ class Taps:
             pid=self._run.processes.id_of(job),
             measured=measured,
             standing=standing,
+            placed=self._run.placed_because(job),
         )
 
     def _on_measured(self, received: JobMessage) -> None:

@@ -2,12 +2,14 @@
 
 import uPlot from "/page/libraries/uPlot.esm.js";
 import { GraphView } from "/page/graph.js";
-import { History, bytes, duration, line, merged, rate, share } from "/page/model.js";
+import { append } from "/page/log.js";
+import { History, bytes, concerns, duration, merged, rate, share } from "/page/model.js";
+import { NodePanel } from "/page/node.js";
 import { TableView } from "/page/tables.js";
 import { TapPanel } from "/page/tap.js";
 
 const HISTORY_S = 300;
-const MOST_LINES = 500;
+const MOST_EVENTS = 2000;
 
 /** @param {string} id @returns {any} */
 const at = (id) => document.getElementById(id);
@@ -17,10 +19,16 @@ let formToken = "";
 let chosen = "";
 let asked = false;
 const history = new History(HISTORY_S);
+/** What jobs have written, and everything else that has happened, for the panel of a job.
+ * @type {any[]} */
+const written = [];
+/** @type {any[]} */
+const happened = [];
 /** @type {uPlot | null} */
 let chart = null;
 
 const tap = new TapPanel(at("tap"));
+const nodePanel = new NodePanel();
 const graph = new GraphView(at("graph"), choose, look);
 const jobs = new TableView(
   at("jobs"),
@@ -57,12 +65,15 @@ const nodes = new TableView(at("nodes"), "Nodes", [
   ["Free memory", (node) => bytes(node.memory)],
   ["Round trip", (node) => duration(node.rtt)],
   ["Jobs", (node) => node.jobs.join(", ") || "-"],
-]);
+], (node) => nodePanel.open(node));
 
 /** @param {string} job id */
 function choose(job) {
   chosen = job;
   at("detail").hidden = false;
+  for (const id of ["detail-history", "detail-output"]) at(id).replaceChildren();
+  showHistory(happened);
+  showHistory(written);
   showDetail();
   at("detail-title").focus();
 }
@@ -81,6 +92,7 @@ function showDetail() {
   const facts = [
     ["State", job.state],
     ["Node", job.node ?? "-"],
+    ["Why there", job.node ? job.placed || "it stayed there when it was started again" : "-"],
     ["Groups", job.groups.join(", ")],
     ["Process", String(job.pid ?? "-")],
     ["Restarts", String(job.restarts)],
@@ -133,23 +145,18 @@ function show() {
 }
 
 /** @param {any[]} events */
-function append(events) {
-  const log = at("log");
-  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-  for (const event of events) {
-    const found = line(event);
-    if (!found) continue;
-    const row = document.createElement("p");
-    row.className = found.level;
-    const time = document.createElement("time");
-    time.textContent = new Date(event.at * 1000).toLocaleTimeString();
-    const source = document.createElement("b");
-    source.textContent = found.source;
-    row.append(time, " ", source, " ", found.text);
-    log.append(row);
-  }
-  while (log.childElementCount > MOST_LINES) log.firstElementChild.remove();
-  if (atEnd) log.scrollTop = log.scrollHeight;
+function note(events) {
+  append(at("log"), events);
+  for (const event of events) (event.event === "ShowOutput" ? written : happened).push(event);
+  for (const kept of [written, happened]) kept.splice(0, kept.length - MOST_EVENTS);
+  if (!at("detail").hidden) showHistory(events);
+}
+
+/** Show what of the events belongs to the chosen job. @param {any[]} events */
+function showHistory(events) {
+  const job = { id: chosen, name: state.jobs?.[chosen]?.name ?? "" };
+  append(at("detail-history"), events.filter((event) => event.event !== "ShowOutput" && concerns(event, job)));
+  append(at("detail-output"), events.filter((event) => event.event === "ShowOutput" && concerns(event, job)));
 }
 
 at("close-detail").addEventListener("click", () => {
@@ -165,7 +172,7 @@ at("stop").addEventListener("click", async () => {
   asked = false;
   at("stop").textContent = "Stop the network";
   const answer = await fetch("/stop", { method: "POST", headers: { "x-fission-form": formToken } });
-  if (!answer.ok) append([{ event: "ShowText", kind: "warning", text: (await answer.json()).error, at: Date.now() / 1000 }]);
+  if (!answer.ok) note([{ event: "ShowText", kind: "warning", text: (await answer.json()).error, at: Date.now() / 1000 }]);
 });
 at("stop").addEventListener("blur", () => {
   asked = false;
@@ -210,9 +217,11 @@ messages.addEventListener("patch", (event) => {
 });
 messages.addEventListener("events", (event) => {
   at("log").replaceChildren();
-  append(JSON.parse(event.data));
+  written.length = happened.length = 0;
+  for (const id of ["detail-history", "detail-output"]) at(id).replaceChildren();
+  note(JSON.parse(event.data));
 });
-messages.addEventListener("event", (event) => append([JSON.parse(event.data)]));
+messages.addEventListener("event", (event) => note([JSON.parse(event.data)]));
 messages.addEventListener("error", () => {
   at("state").textContent = "no connection to the page's server; trying again ...";
   at("state").className = "down";

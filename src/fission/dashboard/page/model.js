@@ -114,3 +114,13 @@ export function line(event) {
       return null;
   }
 }
+
+/** Whether an event belongs to a job: by its id, or because its text names the job.
+ * @param {any} event as the server sends it @param {{id: string, name: string}} job
+ */
+export function concerns(event, job) {
+  if (event.job_id !== undefined) return String(event.job_id) === job.id;
+  if (event.event !== "ShowText" || event.kind !== "failover" || !job.name) return false;
+  const name = job.name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return new RegExp(`(^|[^\\w])${name}(?!\\w)`, "u").test(event.text);
+}

@@ -71,6 +71,8 @@ class JobRow(Part, frozen=True):
         pid: id of its process on its node; None: unknown.
         measured: None: it has not answered.
         standing: None: it makes progress.
+        placed: why it is on its node; empty: it stayed there when it was started again, or is
+            nowhere.
     """
 
     id: Whole
@@ -81,6 +83,7 @@ class JobRow(Part, frozen=True):
     pid: int | None
     measured: MeasuredJob | None
     standing: JobStandstill | None
+    placed: str = ""
 
 
 class LinkRow(Part, frozen=True):
@@ -291,6 +294,32 @@ class RunStatus(Message, frozen=True, tag="run_status"):
     pid: int
 
 
+class ForeseenJob(Part, frozen=True):
+    """What would happen to a job.
+
+    Attributes:
+        job: its name.
+        node: where it would be placed; None: nowhere.
+        reason: why there, or why nowhere.
+    """
+
+    job: str
+    node: str | None
+    reason: str
+
+
+class LossForeseen(Message, frozen=True, tag="loss_foreseen"):
+    """The answer to `ForeseeLoss`.
+
+    Attributes:
+        node: its name.
+        jobs: its jobs that have not ended.
+    """
+
+    node: str
+    jobs: tuple[ForeseenJob, ...]
+
+
 class NetworkDescribed(Message, frozen=True, tag="network_described"):
     """The answer to `DescribeNetwork`.
 
@@ -369,8 +398,8 @@ class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
 
 
 ClientToViewer: TypeAlias = (
-    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | NetworkDescribed | RunCounted | RunStopping | LogsCollected"
-    "| PipesTapped | RunFollowed | ConsoleAnswer"
+    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | LossForeseen | NetworkDescribed | RunCounted | RunStopping"
+    "| LogsCollected | PipesTapped | RunFollowed | ConsoleAnswer"
 )
 
 CODEC: Codec[ClientToViewer] = Codec(
@@ -379,6 +408,7 @@ CODEC: Codec[ClientToViewer] = Codec(
     JobsMeasured,
     JobsLocated,
     RunStatus,
+    LossForeseen,
     NetworkDescribed,
     RunCounted,
     RunStopping,
@@ -409,11 +439,13 @@ class ShowPlacement(Message, frozen=True, tag="show_placement"):
         job: its name.
         job_id: its id.
         node: name of the node.
+        at: seconds since the epoch; 0: unknown.
     """
 
     job: str
     job_id: Whole
     node: str
+    at: float = 0.0
 
 
 class ShowStart(Message, frozen=True, tag="show_start"):
@@ -451,11 +483,13 @@ class ShowEnd(Message, frozen=True, tag="show_end"):
         job: its name.
         job_id: its id.
         outcome: how it ended.
+        at: seconds since the epoch; 0: unknown.
     """
 
     job: str
     job_id: Whole
     outcome: str
+    at: float = 0.0
 
 
 class ShowFailure(Message, frozen=True, tag="show_failure"):
@@ -466,12 +500,14 @@ class ShowFailure(Message, frozen=True, tag="show_failure"):
         job_id: its id.
         report: what it failed with.
         final: whether this failure ends the network.
+        at: seconds since the epoch; 0: unknown.
     """
 
     job: str
     job_id: Whole
     report: str
     final: bool
+    at: float = 0.0
 
 
 class ShowText(Message, frozen=True, tag="show_text"):
@@ -480,10 +516,12 @@ class ShowText(Message, frozen=True, tag="show_text"):
     Attributes:
         kind: how it is shown.
         text: in words.
+        at: seconds since the epoch; 0: unknown.
     """
 
     kind: Literal["failover", "notice", "warning"]
     text: str
+    at: float = 0.0
 
 
 class ShowSummary(Message, frozen=True, tag="show_summary"):

@@ -26,6 +26,17 @@ class InspectRun(Message, frozen=True, tag="inspect_run"):
     """Answer with `RunStatus`."""
 
 
+class ForeseeLoss(Message, frozen=True, tag="foresee_loss"):
+    """Answer with `LossForeseen`: what would happen if a node were lost now. The jobs' `preference` is
+    called for it.
+
+    Attributes:
+        node: its name.
+    """
+
+    node: str
+
+
 class DescribeNetwork(Message, frozen=True, tag="describe_network"):
     """Answer with `NetworkDescribed`."""
 
@@ -116,8 +127,8 @@ class EndConsole(Message, frozen=True, tag="end_console"):
 
 
 ViewerToClient: TypeAlias = (
-    "MeasureJobs | LocateJobs | InspectRun | DescribeNetwork | CountRun | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole"
-    "| SendLine | EndConsole"
+    "MeasureJobs | LocateJobs | InspectRun | ForeseeLoss | DescribeNetwork | CountRun | StopRun | CollectLogs | TapPipes"
+    "| FollowRun | CheckConsole | SendLine | EndConsole"
 )
 
 CODEC: Codec[ViewerToClient] = Codec(
@@ -125,6 +136,7 @@ CODEC: Codec[ViewerToClient] = Codec(
     MeasureJobs,
     LocateJobs,
     InspectRun,
+    ForeseeLoss,
     DescribeNetwork,
     CountRun,
     StopRun,

@@ -111,7 +111,7 @@ class Nodes:
         return node if quality == node.TQ else dataclasses.replace(node, TQ=quality)
 
     def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> placement.JobRound:
-        """Begin to place jobs by the current view; see `fission.protocol.supervision.PlacementView`.
+        """Begin to place jobs by the current view; see `fission.protocol.placement_view.PlacementView`.
 
         Most events place no job, so the view is made here and not for each of them.
         """

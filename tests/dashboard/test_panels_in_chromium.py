@@ -1,0 +1,59 @@
+"""The panels of a job and of a node, in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
+
+from tests.dashboard.pages import page_of
+from tests.dashboard.test_in_chromium import HOSTILE, SEEN_MS
+from tests.e2e.support import network
+from tests.waiting import CommandLine
+
+JOBS = f"""
+class Fails(PythonJob):
+    def run(self, value):
+        print({HOSTILE!r}, value)
+        if value == 20 and not os.path.exists("failed"):
+            open("failed", "w").close()
+            raise ValueError({HOSTILE!r})
+        return value
+"""
+LISTED = """
+Endless(outputs=[PicklePipe(1)]),
+Fails(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+Show(inputs=[PicklePipe(2)]),
+"""
+
+
+def test_a_job_says_why_it_is_there_what_it_went_through_and_what_it_wrote(
+    fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tab: Tab
+) -> None:
+    """Also to a page that was opened later; and its node says what would happen without it."""
+    monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))
+    fission.project(network(JOBS, LISTED, extra="RESTARTS = 3"))
+    client = fission.start("net", "simulate", "--nodes", "2", "--dashboard", "0")
+    page = page_of(client, "stderr")
+    client.wait_for("got 25")  # it has failed and was started again
+    tab.goto(page.address)
+    tab.locator("[data-job='2']").click(timeout=SEEN_MS)
+    expect(tab.locator("#detail-facts")).to_contain_text("it stayed there when it was started again", timeout=SEEN_MS)
+    expect(tab.locator("#detail-facts")).to_contain_text("Restarts1")
+    history = tab.locator("#detail-history")
+    expect(history).to_contain_text("Traceback", timeout=SEEN_MS)
+    expect(history).to_contain_text(f"ValueError: {HOSTILE}")
+    expect(history).to_contain_text("Fails 2 died")
+    expect(tab.locator("#detail-output")).to_contain_text(HOSTILE, timeout=SEEN_MS)
+    expect(tab.locator("#detail-output")).not_to_contain_text("got ")
+    assert tab.title() == "net - FISSION"
+    assert tab.locator("#detail img, #detail script").count() == 0
+    tab.locator("[data-job='1']").click()
+    expect(tab.locator("#detail-facts")).to_contain_text("group ALL: ", timeout=SEEN_MS)
+    expect(history).not_to_contain_text("Traceback")
+    tab.locator("#nodes button", has_text="1").first.click()
+    expect(tab.locator("#node-title")).to_have_text("Node 1")
+    expect(tab.locator("#node-loss")).to_contain_text("Every job would have a place.", timeout=SEEN_MS)
+    expect(tab.locator("#node-loss li").first).to_contain_text(" to node 2 (group ALL: ")
