@@ -33,7 +33,7 @@ any-order  the stated lines may come in any order: several jobs print at the sam
 retry      the command is repeated, for up to `limit`, until its output fits: it may need a moment
 background the command keeps running once its stated output has appeared; Ctrl-C at the page's end
 by=FILE    not run here: FILE of the repository runs it, and contains the command's text
-           (``make test`` is run by .ci/run)
+           (``make test`` is run by .ci/run), or reads the page and runs its blocks
 file=PATH  for a block of any other language: write it to PATH (relative to the page's present
            folder), as the reader is asked to
 append=PATH as file=, but add it, after two empty lines, to the end of that file
@@ -55,7 +55,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -162,17 +162,23 @@ class Page:
     """Runs the blocks of one page in a temporary folder.
 
     A context manager, which ends background commands at its end.
+
+    Args:
+        folder: where the page's temporary folder is made.
+        root: the clone.
+        within: words before each command, which say where it runs.
+        env: further variables of commands.
     """
 
-    def __init__(self, folder: Path, root: Path = ROOT) -> None:
-        self._root = root
+    def __init__(self, folder: Path, root: Path = ROOT, *, within: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
+        self._root, self._within = root, within
         self._folder = folder / "page"
         self._folder.mkdir()
         self._here = self._folder
         if (root / "examples").is_dir():
             leavings = shutil.ignore_patterns("simulation", "local", "runs", ".fission-lock", "collection", "__pycache__", "*.log")
             shutil.copytree(root / "examples", self._folder / "examples", ignore=leavings)
-        self._environment = _environment(self._folder / ".venv" / "bin") | {"HOME": str(self._folder)}
+        self._environment = _environment(self._folder / ".venv" / "bin") | {"HOME": str(self._folder)} | {**(env or {})}
         for name in ("Makefile", "pyproject.toml"):
             if (root / name).is_file():
                 shutil.copy2(root / name, self._folder)
@@ -216,7 +222,8 @@ class Page:
                 if "by" in block.options:
                     runner = self._root / block.options["by"]
                     assert runner.is_file(), f"line {block.line}: by={runner} is not there"
-                    assert command in runner.read_text(encoding="utf-8"), f"line {block.line}: {runner} does not run {command!r}"
+                    text = runner.read_text(encoding="utf-8")
+                    assert command in text or "blocks_of(" in text, f"line {block.line}: {runner} does not run {command!r}"
                 elif command.startswith("cd "):
                     self._here = (self._here / command[3:].strip()).resolve()
                     assert self._here.is_dir(), f"line {block.line}: {command}: no such folder"
@@ -244,7 +251,7 @@ class Page:
         with tempfile.NamedTemporaryFile(prefix="output-", delete=False) as file:
             output = Path(file.name)
             process = subprocess.Popen(
-                ["bash", "-c", command],
+                [*self._within, "bash", "-c", command],
                 cwd=self._here,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

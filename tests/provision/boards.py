@@ -245,7 +245,8 @@ class Boards:
         finally:
             self.end_connections()
 
-    def end_connections(self) -> None:
+    @staticmethod
+    def end_connections() -> None:
         """End the connections that ssh keeps for a minute; pytest has adopted their processes (tests/hygiene.py)."""
         masters = []
         for child in psutil.Process().children():
