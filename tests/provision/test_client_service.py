@@ -91,6 +91,15 @@ def test_both_lose_their_power(client: ClientHost) -> None:
         client.more_rows()
 
 
+def test_all_reboot_in_order(client: ClientHost) -> None:
+    """Unlike a power cut, a reboot stops the services; a network that was stopped continues after the boot."""
+    for host, unit in ((client.board_of(1), "fission"), (client.board, UNIT)):
+        host.sh(f"systemctl stop {unit}")
+        host.power_off()
+        host.power_on()
+        client.more_rows()
+
+
 def test_a_client_that_hangs_is_replaced(client: ClientHost) -> None:
     """Its processes get no time; systemd's watchdog ends it. The limit is shorter here than that of the unit."""
     client.change_unit("WatchdogSec=60", "WatchdogSec=6")
