@@ -141,7 +141,8 @@ WRONG = [
     ("ORPHAN_TIMEOUT = float('inf')", "ORPHAN_TIMEOUT must be"),
     ("KEEP_RUNS = 0", "KEEP_RUNS must be a whole number of 1 or more, or None for all, but is 0 (int)"),
     ("SECURITY = 'no'", "SECURITY must be True or False"),
-    ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, or None, but is 'on' (str)"),
+    ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, 'HOST:PORT', or None, but is 'on' (str)"),
+    ("DASHBOARD = '::1:8787'", "DASHBOARD must be a port number from 1 to 65535, 'HOST:PORT', or None, but is '::1:8787' (str)"),
 ]
 
 

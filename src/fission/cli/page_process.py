@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
 from fission.cli.table import Session
+from fission.core.addresses import split_port
 
 #: Port of the page. Users of Dask know it from Dask's page.
 PAGE_PORT = 8787
@@ -21,16 +22,38 @@ PAGE_PORT = 8787
 #: Seconds that the process has to end; arbitrary, within the 2 s of Ctrl-C.
 END_S = 0.5
 
-#: The option of the commands that run a network; the argument is ``page_port``.
+#: Where it is served without another host: on this machine alone.
+PAGE_HOST = "127.0.0.1"
+
+
+class PageAddress(click.ParamType):  # type: ignore[type-arg]
+    """PORT or HOST:PORT; its value is (host, port)."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        return page_address(value) or self.fail(f"it must be a port from 0 to 65535, or HOST:PORT, but is {value!r}", param, ctx)
+
+
+def page_address(value: int | str) -> tuple[str, int] | None:
+    """Return host and port of a PORT or HOST:PORT; None if it is neither."""
+    text = str(value)
+    found = split_port(text if ":" in text else f":{text}")
+    return None if found is None else (found[0] or PAGE_HOST, found[1])
+
+
+#: The option of the commands that run a network; the argument is ``page_at``.
 page_option = click.option(
     "--dashboard",
-    "page_port",
-    type=click.IntRange(0, 65535),
+    "page_at",
+    type=PageAddress(),
     is_flag=False,
-    flag_value=PAGE_PORT,
+    flag_value=str(PAGE_PORT),
     default=None,
-    metavar="[PORT]",
-    help="Serve a web page of the network meanwhile. Default: DASHBOARD of config.py; without a PORT 8787.",
+    metavar="[ADDR]",
+    help="Serve a web page of the network meanwhile, at PORT or HOST:PORT. Default: DASHBOARD of config.py; without ADDR 8787.",
 )
 #: Takes what shows a notice and what shows a warning.
 Page: TypeAlias = Callable[[Callable[[str], None], Callable[[str], None]], AbstractContextManager[None]]
@@ -42,23 +65,30 @@ def no_page(tell: Callable[[str], None], warn: Callable[[str], None]) -> Abstrac
 
 
 @contextlib.contextmanager
-def page_of(session: Session, port: int | None, tell: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
+def page_of(
+    session: Session, at: tuple[str, int] | None, setting: int | str | None, tell: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[None]:
     """Serve the page of a network while the block runs.
 
     A page that cannot be served is a warning: the network must run all the same.
 
     Args:
         session: names the network.
-        port: of the page; None: no page.
+        at: host and port of the page; None: as the setting has it.
+        setting: DASHBOARD of config.py.
         tell: called with the line that has the address, from another thread.
         warn: called with the reason if the page is not served, from another thread.
     """
-    if port is None:
+    if at is None and setting is not None:
+        at = page_address(setting)
+    if at is None:
         yield
         return
+    host, port = at
     # the process ends when the other end of this pipe is closed, however this one ends
     end, held = os.pipe()
-    words = [sys.executable, str(session.root / "manage.py"), session.network, "dashboard", "--port", str(port), "--while-open", str(end)]
+    words = [sys.executable, str(session.root / "manage.py"), session.network, "dashboard"]
+    words += ["--host", host, "--port", str(port), "--while-open", str(end)]
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,

@@ -99,3 +99,25 @@ def split_host_port(text: str) -> tuple[str, str]:
     """Return (host, port) of ``host:port`` or ``protocol://host:port``, without brackets."""
     host, _, port = text.rpartition("://")[2].rpartition(":")
     return canonical(host), port
+
+
+def split_port(text: str) -> tuple[str, int] | None:
+    """Return host and port of ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``; None if it is none of these.
+
+    The host is without brackets; it is empty if it is left out.
+    """
+    host, colon, number = text.rpartition(":")
+    if not colon or not (number.isascii() and number.isdigit()) or not 0 <= int(number) <= 65535:
+        return None
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        return None  # an IPv6 address without brackets: its end may be a part of it
+    if host and fault_of(host) and not is_any(host):
+        return None
+    return canonical(host), int(number)
+
+
+def is_any(host: str) -> bool:
+    """Return whether an address stands for all addresses of a machine: 0.0.0.0, or ::."""
+    from ipaddress import ip_address
+
+    return is_ip(host) and ip_address(canonical(host)).is_unspecified

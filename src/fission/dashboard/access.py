@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,16 +46,42 @@ class Visitor:
         return self.role is Role.OPERATOR and _same(self.form_token, form_token)
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What is known of a valid token: not the token itself, nor its session.
+
+    Attributes:
+        name: of the token.
+        role: what it allows.
+        token: digest of the token.
+        session: digest of its session.
+        made: when, in seconds since the epoch.
+    """
+
+    name: str
+    role: Role
+    token: str
+    session: str
+    made: float = 0.0
+
+    @staticmethod
+    def of(token: str, role: Role, *, name: str = "", made: float = 0.0) -> Grant:
+        """Return what may be stored of a token."""
+        return Grant(name, role, _digest(token), _digest(_derived(token, "session")), made)
+
+
 class Access:
     """The tokens that are valid."""
 
-    def __init__(self, tokens: Mapping[str, Role]) -> None:
+    def __init__(self, tokens: Mapping[str, Role], stored: Callable[[], Sequence[Grant]] = tuple) -> None:
         """Begin.
 
         Args:
             tokens: role of each token.
+            stored: returns what is known of further tokens now.
         """
-        self._tokens = dict(tokens)
+        self._own = [Grant.of(token, role) for token, role in tokens.items()]
+        self._stored = stored
 
     def session(self, token: str) -> str | None:
         """Return the session of a token for the cookie; None if the token is not valid.
@@ -75,24 +101,36 @@ class Access:
         role = self._role(token)
         if role is not None:
             return Visitor(role)
-        found = None
-        for known, known_role in self._tokens.items():  # all of them: the time must not tell which one is near
-            if _same(_derived(known, "session"), session):
-                found = Visitor(known_role, _derived(known, "form"))
+        found, digest = None, _digest(session)
+        for grant in self._grants():  # all of them: the time must not tell which one is near
+            if _same(grant.session, digest):
+                found = Visitor(grant.role, _derived(session, "form"))
         return found
 
     def _role(self, token: str) -> Role | None:
-        found = None
-        for known, role in self._tokens.items():
-            if _same(known, token):
-                found = role
+        found, digest = None, _digest(token)
+        for grant in self._grants():
+            if _same(grant.token, digest):
+                found = grant.role
         return found
+
+    def _grants(self) -> list[Grant]:
+        return [*self._own, *self._stored()]
 
 
 def _derived(token: str, purpose: str) -> str:
-    return hmac.new(token.encode(), purpose.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_bytes(token), purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(_bytes(text)).hexdigest()
 
 
 def _same(one: str, other: str) -> bool:
-    """Compare in a time that does not tell how much agrees. What a request carries may be no text."""
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
+    """Compare in a time that does not tell how much agrees."""
+    return hmac.compare_digest(_bytes(one), _bytes(other))
+
+
+def _bytes(text: str) -> bytes:
+    """What a request carries may be no text."""
+    return text.encode("utf-8", "surrogatepass")

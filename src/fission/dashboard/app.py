@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -38,6 +38,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+#: Methods of requests that change nothing.
+LOOKING = ("GET", "HEAD")
 LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
 NEEDS_TOKEN = "Send a token of the page: Authorization: Bearer TOKEN\n"
 
@@ -92,11 +94,6 @@ def make_app(
         return Response(text, headers={"Content-Type": media_type})
 
     async def stop_network(request: Request) -> Response:
-        visitor = _visitor(request, access)
-        if visitor is None:
-            return PlainTextResponse(LOG_IN, 401)
-        if not visitor.may_act(request.headers.get(FORM_HEADER, "")):
-            return JSONResponse({"error": "this token may only look; an operator's token may act"}, 403)
         try:
             await run_in_threadpool(stop)
         except FissionError as why:
@@ -119,11 +116,12 @@ def make_app(
         middleware=[
             Middleware(_WithHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+            Middleware(_Guard, access=access),
         ],
     )
 
 
-def _visitor(request: Request, access: Access) -> Visitor | None:
+def _visitor(request: HTTPConnection, access: Access) -> Visitor | None:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return access.visitor(token=token if kind.lower() == "bearer" else "", session=request.cookies.get(COOKIE, ""))
 
@@ -154,3 +152,43 @@ class _WithHeaders:
             await send(message)
 
         await self._app(scope, receive, send_on)
+
+
+class _Guard:
+    """Refuses whatever may change something, at every route, unless an operator sends it, from the page or with a token.
+
+    An answer that lasts (a stream) ends when the token of its visitor is revoked.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        request = HTTPConnection(scope)
+        visitor = _visitor(request, self._access)
+        if scope["type"] == "websocket" or scope["method"] not in LOOKING:
+            refusal: Response | None = None
+            if visitor is None:
+                refusal = PlainTextResponse(LOG_IN, 401)
+            elif not visitor.may_act(request.headers.get(FORM_HEADER, "")):
+                refusal = JSONResponse({"error": "this token may only look; an operator's token may act"}, 403)
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+
+        async def send_while_valid(message: AsgiMessage) -> None:
+            if message.get("more_body") and visitor is not None and _visitor(request, self._access) is None:
+                raise _RevokedError
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_while_valid)
+        except (_RevokedError, ClientDisconnect):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _RevokedError(OSError):
+    """The token of a stream's visitor was revoked; a stream ends with an OSError as if its visitor had left."""

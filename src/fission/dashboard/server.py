@@ -1,11 +1,13 @@
-"""Serves the page: binds the address, keeps the token, and runs until Ctrl-C."""
+"""Serves the page: binds the address, keeps token and certificate, and runs until Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-import socket
+import ssl
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import uvicorn
@@ -13,17 +15,23 @@ import uvicorn
 from fission import durable, ownership
 from fission.adapters.keys import default_folder
 from fission.client.attach.attach import stop
+from fission.core.addresses import bracketed
 from fission.dashboard.access import Access, Role
 from fission.dashboard.app import PAGE, make_app
+from fission.dashboard.certificates import PageCertificate, server_context
+from fission.dashboard.listening import Listening, listen
 from fission.dashboard.scraper import Scraper, ask_client
 from fission.dashboard.tap_follow import PipeTaps
+from fission.dashboard.tokens import LOCAL_TOKEN_FILE, TOKEN_BYTES, TokenStore, pages_folder
 from fission.dashboard.watcher import NetworkWatcher
 from fission.errors import UserError
 
-#: File in the folder of keys with the token, so that a page stays logged in when the server starts again. Readable by the user alone.
-TOKEN_FILE = "dashboard-token"
-#: Bytes of randomness in a token: as `secrets` recommends.
-TOKEN_BYTES = 32
+log = logging.getLogger("fission.dashboard")
+
+#: Name of the token that the first page at an address of the network makes.
+FIRST_TOKEN = "first"
+#: Seconds between two looks whether the certificate must be renewed; arbitrary: much less than `certificates.RENEW_DAYS`.
+RENEW_S = 3600.0
 #: Connections at a time; further ones are refused with 503. Arbitrary: a viewer needs two.
 MOST_CONNECTIONS = 128
 
@@ -31,33 +39,52 @@ MOST_CONNECTIONS = 128
 def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *, while_open: int | None = None) -> None:
     """Serve the page of a network until SIGINT or SIGTERM. Blocks.
 
-    The network may start later, and start again.
+    The network may start later, and start again. At a loopback address it is served by HTTP, with
+    the token that this user's pages always have; elsewhere by TLS, with the tokens of `TokenStore`:
+    the first one is made here, and announced once.
 
     Args:
         folder: the network's folder.
-        host: a loopback address or name.
+        host: an address or name of this machine; 0.0.0.0 or :: for all of them.
         port: 0 for a free one.
-        announce: called with the address to open, which ends with the token.
+        announce: called with the address to open, which ends with the token if it is announced.
         while_open: descriptor of a pipe, at whose end the server ends as well; None: no such pipe.
 
     Raises:
-        UserError: the address cannot be bound, or the browser libraries are missing.
+        UserError: the address cannot be bound, the browser libraries are missing, or tokens or the
+            certificate cannot be kept.
     """
     if not (PAGE / "libraries").is_dir():
         raise UserError("the page's browser libraries are missing in this source tree; fetch them: make browser")
-    listener = _bound(host, port)
-    with listener:
-        port = listener.getsockname()[1]
-        token = _token(default_folder())
-        shown = f"[{host}]" if ":" in host else host
-        asyncio.run(_serve(folder, listener, token, lambda: announce(f"http://{shown}:{port}/?token={token}"), while_open))
+    keys = default_folder()
+    found = listen(host, port, MOST_CONNECTIONS)
+    with found.listener:
+        scheme, certificate = "http", None
+        if found.is_local:
+            token = _token(keys)
+            access = Access({token: Role.OPERATOR})
+        else:
+            scheme, certificate = "https", PageCertificate(pages_folder(keys), found.names())
+            certificate.renew(datetime.now(timezone.utc))
+            store = TokenStore(pages_folder(keys))
+            token = "" if store.grants() else store.make(FIRST_TOKEN, Role.OPERATOR)
+            access = Access({}, store.grants)
+        address = f"{scheme}://{found.shown}:{found.port}/" + (f"?token={token}" if token else "")
+        asyncio.run(_serve(folder, found, access, certificate, lambda: announce(address), while_open))
 
 
-async def _serve(folder: Path, listener: socket.socket, token: str, announce: Callable[[], None], while_open: int | None) -> None:
+async def _serve(
+    folder: Path,
+    found: Listening,
+    access: Access,
+    certificate: PageCertificate | None,
+    announce: Callable[[], None],
+    while_open: int | None,
+) -> None:
     watcher, taps = NetworkWatcher(folder), PipeTaps(folder)
-    hosts = ["localhost", "127.0.0.1", "[::1]"]
     scraper = Scraper(folder.name, lambda: ask_client(folder))
-    app = make_app(watcher, taps, scraper, Access({token: Role.OPERATOR}), lambda: stop(folder), hosts)
+    hosts = [bracketed(name) for name in found.names()]
+    app = make_app(watcher, taps, scraper, access, lambda: stop(folder), hosts, secure=certificate is not None)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -68,6 +95,11 @@ async def _serve(folder: Path, listener: socket.socket, token: str, announce: Ca
         timeout_graceful_shutdown=0,  # they have no end of their own
         ws="none",
     )
+    renewing: asyncio.Task[None] | None = None
+    if certificate is not None:
+        config.load()
+        config.ssl = server_context(certificate)
+        renewing = asyncio.create_task(keep_valid(certificate, config.ssl))
     server = uvicorn.Server(config)
     announce()
     if while_open is not None:
@@ -79,31 +111,29 @@ async def _serve(folder: Path, listener: socket.socket, token: str, announce: Ca
 
         loop.add_reader(while_open, end)
     try:
-        await server.serve([listener])
+        await server.serve([found.listener])
     finally:
         await taps.close()
+        if renewing is not None:
+            renewing.cancel()
         await watcher.close()
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+async def keep_valid(certificate: PageCertificate, context: ssl.SSLContext, every_s: float = RENEW_S) -> None:
+    """Renew the certificate of a running server before it expires: later connections get the new one. Never returns.
 
-    Raises:
-        UserError: the address is in use, or not one of this machine.
+    Args:
+        certificate: the server's.
+        context: what its connections are accepted with.
+        every_s: seconds between two looks.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(MOST_CONNECTIONS)
-    except OSError as why:
-        listener.close()
-        raise UserError(
-            f"the page cannot be served at {host}, port {port}: {why.strerror or why}; choose another one with --port"
-        ) from None
-    listener.setblocking(False)
-    return listener
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            if await asyncio.to_thread(certificate.renew, datetime.now(timezone.utc)):
+                context.load_cert_chain(certificate.cert_file, certificate.key_file)
+        except UserError as why:  # the page keeps the certificate that it has
+            log.warning("%s", why)
 
 
 def _token(folder: Path) -> str:
@@ -112,7 +142,7 @@ def _token(folder: Path) -> str:
     Raises:
         UserError: its file cannot be read or written, or others can change it.
     """
-    path = folder / TOKEN_FILE
+    path = folder / LOCAL_TOKEN_FILE
     ownership.check(path, "the token of the page", "move it away")
     try:
         if path.exists():

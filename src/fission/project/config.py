@@ -66,7 +66,7 @@ class Config:
     orphan_timeout: float = 60.0
     keep_runs: int | None = 10
     security: bool = True
-    dashboard: int | None = None
+    dashboard: int | str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from keyword import iskeyword
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fission.core.addresses import canonical, fault_of
+from fission.core.addresses import canonical, fault_of, split_port
 from fission.project.names import did_you_mean
 
 LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")  # the names of the logging module
@@ -196,6 +196,16 @@ def _port(value: object) -> int:
     return _int(1, 65535)(value)
 
 
+def _page(value: object) -> int | str:
+    """Return a port, or "HOST:PORT" as it is."""
+    if not isinstance(value, str):
+        return _port(value)
+    found = split_port(value)
+    if found is None or not found[1]:
+        raise InvalidValue("write the port without quotes" if value.strip().isdigit() else "")
+    return value
+
+
 _PORT_TEXT = "a port number from 1 to 65535"
 
 SETTINGS: Mapping[str, Setting] = {
@@ -223,6 +233,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("ORPHAN_TIMEOUT", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("KEEP_RUNS", "a whole number of 1 or more, or None for all", 10, _optional(_int(1))),
         Setting("SECURITY", "True or False", True, _bool),
-        Setting("DASHBOARD", f"{_PORT_TEXT}, or None", None, _optional(_port)),
+        Setting("DASHBOARD", f"{_PORT_TEXT}, 'HOST:PORT', or None", None, _optional(_page)),
     )
 }

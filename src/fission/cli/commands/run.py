@@ -14,6 +14,7 @@ from fission.cli.commands.simulate import seconds_above_0
 from fission.cli.loading import load_network
 from fission.cli.page_process import page_of, page_option
 from fission.cli.table import Session, example
+from fission.core.addresses import bracketed
 
 
 @click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
@@ -35,7 +36,7 @@ def command(
     resume: bool,
     resume_or_start: bool,
     detach: bool,
-    page_port: int | None,
+    page_at: tuple[str, int] | None,
     as_json: bool,
     output: Path | None,
 ) -> int:
@@ -58,7 +59,7 @@ def command(
     if detach:
         words = ["--for", str(duration)] if duration is not None else []
         words += ["--resume-or-start"] if resume_or_start else ["--resume"] if resume else []
-        words += ["--dashboard", str(page_port)] if page_port is not None else []
+        words += ["--dashboard", f"{bracketed(page_at[0])}:{page_at[1]}"] if page_at is not None else []
         words += ["--json"] if as_json else []
         return _detach(session, words)
     from fission.project.foresight import warnings_of
@@ -69,7 +70,7 @@ def command(
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
-    with page_of(session, page_port if page_port is not None else loaded.config.dashboard, console.notice, console.warning):
+    with page_of(session, page_at, loaded.config.dashboard, console.notice, console.warning):
         summary = run(
             loaded, duration=duration, observer=console, resume=resume or resume_or_start, or_start=resume_or_start, output=output
         )

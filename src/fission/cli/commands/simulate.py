@@ -45,7 +45,7 @@ def command(
     kills: tuple[str, ...],
     cuts: tuple[str, ...],
     chaos: str | None,
-    page_port: int | None,
+    page_at: tuple[str, int] | None,
     as_json: bool,
 ) -> int:
     """Run the network on this machine, each job in a process of its own, until all jobs have
@@ -62,7 +62,7 @@ def command(
     loaded = load_network(session, simulation=True)
     faults = [_with_id(parse_kill(text), loaded.network) for text in kills] + [parse_cut(text) for text in cuts]
     options = {"duration": duration, "nodes": nodes, "faults": faults, "chaos": parse_chaos(chaos) if chaos else None, "folder": root}
-    page = partial(page_of, session, page_port if page_port is not None else loaded.config.dashboard)
+    page = partial(page_of, session, page_at, loaded.config.dashboard)
     return simulate_loaded(loaded, as_json=as_json, page=page, **options)
 
 
