@@ -105,6 +105,8 @@ def plausible(random: Random, kind: Any) -> Any:
         return {field.encode_name: plausible(random, field.type) for field in kind.fields}
     if isinstance(kind, inspect.DictType):
         return {str(10**6): plausible(random, kind.value_type) for _ in range(random.randrange(2))}
+    if isinstance(kind, inspect.VarTupleType):
+        return [plausible(random, kind.item_type) for _ in range(random.randrange(3))]
     if isinstance(kind, inspect.TupleType):
         return [plausible(random, item) for item in kind.item_types]
     if isinstance(kind, inspect.UnionType):

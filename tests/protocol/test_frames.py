@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Buffer
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved
 from fission.protocol.messages.client_to_job import CODEC, CloseOutput, InputLine
 from fission.protocol.messages.codec import MAX_BYTES
 from fission.protocol.messages.job_to_client import JobWarning, SaveSnapshot
 from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
 from fission.protocol.splitter import Splitter
+from fission.protocol.stamps import Made
 from tests.protocol.caught import assert_caught
 
 QUICK = settings(max_examples=300, deadline=None)
@@ -99,6 +100,15 @@ def shared_messages(draw: st.DrawFn) -> Data:
 opens = st.builds(Open, u32, u32, u32, sqns)
 ends = st.builds(lambda *place, how: End(*place, final=how == 1, more=how == 2), u32, u32, u32, sqns, how=st.integers(0, 2))
 starved = st.builds(Starved, u32, u32, u32, sqns)
+mades = st.builds(Made, u32, u32, st.floats(allow_nan=False, allow_infinity=False))
+stamps = st.builds(
+    Stamp,
+    u32,
+    u32,
+    u32,
+    st.integers(1, CLOSED - 1),
+    st.lists(mades, min_size=1, max_size=4).map(lambda several: {made.source: made for made in several}),
+)
 releases = st.builds(Release, u32, u32, u32, sqns, sqns)
 commands = st.builds(Command, st.builds(InputLine, line=st.text(max_size=5), first=st.booleans()) | st.builds(CloseOutput, pipe=sqns))
 reports = st.builds(
@@ -108,7 +118,7 @@ reports = st.builds(
     st.builds(SaveSnapshot, generation=sqns, block=sqns) | st.builds(JobWarning, text=st.text()),
     st.binary(max_size=9),
 )
-canonical = st.one_of(data_messages(), opens, ends, releases, starved)  # one message, one row of bytes
+canonical = st.one_of(data_messages(), opens, ends, releases, starved, stamps)  # one message, one row of bytes
 messages = st.one_of(canonical, big_messages(), shared_messages(), commands, reports)
 
 
@@ -130,6 +140,8 @@ def encode(message: Message) -> list[Buffer]:
         return [frames.encode_release(message)]
     if isinstance(message, Starved):
         return [frames.encode_starved(message)]
+    if isinstance(message, Stamp):
+        return [frames.encode_stamp(message)]
     if isinstance(message, JobMessage):
         return [frames.encode_job_message(message)]
     return [frames.encode_command(message.message)]
@@ -194,6 +206,8 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(End(7, 2, 3, 5, final=True)) == [header(kind=3, sqn=5, extra=1, **place)]
     assert encode(End(7, 2, 3, 5, more=True)) == [header(kind=3, sqn=5, extra=2, **place)]
     assert encode(Starved(7, 2, 3, 5)) == [header(kind=7, sqn=5, **place)]
+    stamp = header(kind=8, sqn=5, count=1, **place) + struct.pack("<IId", 9, 4, 0.5)
+    assert encode(Stamp(7, 2, 3, 5, {9: Made(9, 4, 0.5)})) == [stamp]
     assert encode(Release(7, 2, 3, 5, 6)) == [header(kind=4, sqn=5, extra=6, **place)]
     assert encode(Release(7, 2, 3, 5, 6, had=True)) == [header(kind=4, flags=8, sqn=5, extra=6, **place)]
     (command,) = encode(Command(InputLine(line="é")))

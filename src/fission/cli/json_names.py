@@ -15,6 +15,8 @@ NODE_NAMES = {
     "disk": "disk_free_bytes",
     "swap": "swap_used_percent",
     "rtt": "rtt_s",
+    "clock_offset": "clock_offset_s",
+    "clock_error": "clock_error_s",
 }
 #: Names of `fission.client.attach.follow.rates` -> names of a job in reports.
 JOB_NAMES = {"cpu": "cpu_used_percent", "memory": "memory_used_bytes"}
@@ -27,6 +29,8 @@ NODE_UNITS = {
     "rtt_s": "round trip to the node, or over a link, seconds; null: not measured",
     "TQ": "quality of the link from the client to the node, 0 to 255",
     "links": "links that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt_s",
+    "clock_offset_s": "seconds by which the node's clock is ahead of the client's; null: not measured",
+    "clock_error_s": "largest error of clock_offset_s, seconds",
     "max_jobs": "number of jobs that the node takes",
 }
 #: Meaning and unit of the values of a job. Null: not measured.
@@ -43,6 +47,20 @@ JOB_UNITS = {
     "starved": "share in which it waited for blocks",
     "blocked": "share in which it waited for room in an output",
     "mostly": "the largest of the four shares",
+    "late": "measured blocks that came later than the job's DEADLINE; null: it has none",
+    "judged": "measured blocks that were compared with it",
+}
+#: Meaning and unit of the values of a path.
+PATH_UNITS = {
+    "source": "id of the job that makes the blocks",
+    "sink": "id of the job that is done with them: one without outputs, or with a DEADLINE",
+    "blocks": "blocks measured in the last minute",
+    "min_s": "the least time from making a block until the sink is done with it, seconds",
+    "p50_s": "half of the blocks took no longer, seconds",
+    "p99_s": "99 of 100 took no longer, seconds",
+    "uncertainty_s": "largest error that the clocks of two machines cause, seconds; 0 on one machine",
+    "late": "measured blocks that came later than the sink's DEADLINE; null: it has none",
+    "judged": "measured blocks that were compared with it",
 }
 
 

@@ -34,6 +34,10 @@ def _seconds(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < float("inf")
 
 
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -92,6 +96,7 @@ _JOB_RULES = {
         _or_none(lambda value: value == "config" if isinstance(value, str) else _int(0)(value)),
         'an int of at least 0, None (always restarted), or "config" for the value in the config',
     ),
+    "DEADLINE": _Rule(_or_none(_positive), "a number of seconds above 0, or None"),
     "STALL_TIMEOUT": _Rule(_or_none(_seconds), "a number of seconds of at least 1, or None"),
     "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
     "DEPENDENCIES": _Rule(

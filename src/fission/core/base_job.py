@@ -88,6 +88,8 @@ class BaseJob(metaclass=JobType):
             config; None: no limit.
         STALL_TIMEOUT: seconds without progress, in `setup` or `run`, after which the process is
             killed, as a failure; None: never.
+        DEADLINE: seconds from the time at which its source has made a block until this job should
+            be done with it; later blocks are counted. None: no block is late.
         CHECKPOINT: interval between snapshots, in blocks (int) or time (`datetime.timedelta`);
             None: no snapshots.
         DEPENDENCIES: a directory, modules, classes (for their modules), or a list with at most one
@@ -111,6 +113,7 @@ class BaseJob(metaclass=JobType):
     PRIORITY: int = 0
     RESTARTS: int | str | None = "config"
     STALL_TIMEOUT: float | None = None
+    DEADLINE: float | None = None
     CHECKPOINT: int | timedelta | None = None
     DEPENDENCIES: Any = None
 

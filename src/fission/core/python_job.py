@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FRAMEWORK_ATTRIBUTES = frozenset(
     {
         "CHECKPOINT",
+        "DEADLINE",
         "DEFAULT_NODE",
         "DEPENDENCIES",
         "GROUPS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fission.client.attach.follow import SHARES, rates
+from fission.client.attach.follow import SHARES, paths, rates
 
 #: Keys of a job's row that the document takes over; `fission.client.attach.follow.rates` explains them.
 JOB_KEYS = ("name", "node", "state", "restarts", "pid", "cpu", "memory", "in_per_s", "out_per_s", "queue", "latency_s")
@@ -42,6 +42,7 @@ def document(description: Mapping[str, Any], before: Mapping[str, Any], after: M
         "jobs": jobs,
         "pipes": pipes,
         "nodes": nodes,
+        "paths": {f"{path['source']}-{path['sink']}": path for path in paths(after)},
         "failovers": list(after["failovers"]),
     }
 

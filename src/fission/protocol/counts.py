@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.messages.job_to_client import CountsReport, InputTotals, JobCounts, OutputTotals
+from fission.protocol.messages.job_to_client import CountsReport, InputTotals, JobCounts, LatencySample, OutputTotals
 from fission.protocol.output import Output
 from fission.protocol.progress import Doing
 
@@ -80,12 +80,13 @@ class Counter:
         self.due = next_report(now)  # it has just begun
         return False
 
-    def report(self, now: float, doing: Doing) -> CountsReport:
+    def report(self, now: float, doing: Doing, latencies: tuple[LatencySample, ...] = ()) -> CountsReport:
         """Return the report that is due, and settle when the next one is.
 
         Args:
             now: current time, in seconds.
             doing: what the job's loop does.
+            latencies: samples since the last report.
         """
         counts = self.counts(now)
         blocks = sum(counts.compute_blocks.values()) + sum(one.received for one in counts.inputs.values())
@@ -96,7 +97,7 @@ class Counter:
         self._blocks, self._done = blocks, self.done
         self._busy_due = next_report(now)
         self.due = next_report(now, SLOW_REPORT_S) if slow else self._busy_due
-        return CountsReport(counts=counts, doing=doing.name, next_s=SLOW_REPORT_S if slow else REPORT_S)
+        return CountsReport(counts=counts, doing=doing.name, next_s=SLOW_REPORT_S if slow else REPORT_S, latencies=latencies)
 
     @property
     def done(self) -> int:

@@ -41,6 +41,7 @@ class DroppingOutput(Output):
             return 0.0
         self._waiting.append((self._number, payload, head))
         self._number += 1
+        self.put_at = now
         if len(self._waiting) > self._keep:
             self._send_waiting()
         while len(self._waiting) > self._keep:

@@ -32,8 +32,8 @@ from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import LentBuffer
-from fission.protocol.link_messages import Command, Data, Message, Release, Starved
-from fission.protocol.messages.job_to_client import JobWarning, WorkDone
+from fission.protocol.link_messages import Command, Data, Message, Release, Stamp, Starved
+from fission.protocol.messages.job_to_client import JobWarning, LatencySample, WorkDone
 from fission.protocol.output import Output
 from fission.protocol.pacing import PRESS_S
 from fission.protocol.progress import Doing
@@ -41,6 +41,7 @@ from fission.protocol.release import NEVER
 from fission.protocol.retained_values import RetainedValues
 from fission.protocol.shared_arrivals import SharedArrivals, View
 from fission.protocol.shared_blocks import Descriptor
+from fission.protocol.stamps import OutputStamps, Stamps
 from fission.protocol.unbounded_outputs import UnboundedOutputs
 from fission.protocol.window import NO_LIMIT, SendWindow
 
@@ -61,6 +62,7 @@ class Endpoint:
         inputs: all inputs.
         outputs: outputs, in the order of the job.
         by_pipe: outputs, by pipe.
+        stamps: stamps that have arrived.
         rule: release rule of the inputs.
         checkpoints: decisions about snapshots; None without CHECKPOINT.
         retained: retained values of the ASYNC inputs.
@@ -98,6 +100,7 @@ class Endpoint:
         )
         self.rule = self.inputs.rule
         self.outputs = [self._make_output(output, index) for index, output in enumerate(spec.outputs)]
+        self.stamps = Stamps({one.pipe: one.block_count for one in spec.inputs}, measured=spec.measured, ratio=spec.ratio)
         self.by_pipe = {output.pipe: output for output in self.outputs}
         self.rule.outputs = self.outputs
         self.checkpoints = None if spec.checkpoint is None else Checkpointing(spec.checkpoint, self.effects)
@@ -128,6 +131,8 @@ class Endpoint:
             output = Output(*place, reader=index, repeats=spec.asynchronous, effects=self.effects)
         output.lift(self.spec.generation)
         output.near, output.packs = spec.near, spec.packs
+        if self.spec.is_source and self.spec.job and not spec.asynchronous:
+            output.stamps = OutputStamps((self.spec.job, self.spec.incarnation))
         if spec.closed:
             output.close()
         return output
@@ -196,6 +201,10 @@ class Endpoint:
             output.restart(generation, self._window(spec))
         # last: the outputs know only now which older blocks they keep
         self.inputs.switch(generation, keeps=not self.spec.is_source)
+        for number, mades in self.stamps.switch(generation).items():
+            for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
+                if not spec.asynchronous:
+                    output.stamps.expect(number, mades)
 
     def reset(self, generation: int) -> None:
         """Take the client's order to number from 1 again in a new generation.
@@ -417,8 +426,20 @@ class Endpoint:
         """
         if isinstance(message, Data):
             self.inputs.repeated(message.pipe)
+        elif isinstance(message, Stamp):
+            self._on_stamp(message)
         elif self.inputs.opened_or_ended(message):
             self._pass_pressure(now)
+
+    def _on_stamp(self, message: Stamp) -> None:
+        if message.pipe not in self.inputs.pipes:
+            raise RemoteProtocolError(f"pipe {message.pipe} is not an input of this job")
+        rule, place = self.rule, (message.pipe, message.sqn, message.generation)
+        number, mades = self.stamps.arrived(*place, rule.generation, rule.done, message.mades)
+        if number:
+            for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
+                if not spec.asynchronous:
+                    output.stamps.expect(number, mades)
 
     def _pass_pressure(self, now: float) -> None:
         # jobs further downstream may hold back releases for a snapshot too; the request arrives on many paths, and is passed on
@@ -490,7 +511,8 @@ class Endpoint:
             self.effects.append(Wake())
         due = min((output.tick(now) for output in self.outputs), default=NEVER)
         if self.counter.tick(now):
-            self.effects.append(TellClient(self.counter.report(now, self._doing(typing=typing))))
+            latencies = tuple(LatencySample(*sample) for sample in self.stamps.take())
+            self.effects.append(TellClient(self.counter.report(now, self._doing(typing=typing), latencies)))
             self.effects += [TellClient(JobWarning(text=text)) for text in self._unbounded.look(self.outputs)]
         rule = self.rule
         rule.begin_tick()

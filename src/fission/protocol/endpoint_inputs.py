@@ -31,6 +31,7 @@ class Inputs:
         aligner: aligner of the non-ASYNC inputs; None if there are none.
         effects: see `fission.protocol.endpoint_effects`.
         optional: ASYNC inputs, by pipe.
+        pipes: ids of all inputs.
         rule: decides what is released, and when.
         batch_limit: maximum number of compute blocks that `take` returns.
     """
@@ -64,7 +65,7 @@ class Inputs:
         self._incarnation = incarnation
         self.effects: list[Effect] = [] if effects is None else effects
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
-        self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
+        self.pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         # with MAX_QUEUE the producer must learn at once what was taken: it sends only what its consumer keeps up with
         self.eager = {spec.pipe for spec in specs if spec.max_queue}
         self._behind: dict[int, set[int]] = {}
@@ -234,7 +235,7 @@ class Inputs:
         Raises:
             RemoteProtocolError: the pipe is not an input of this job.
         """
-        if pipe not in self._pipes:
+        if pipe not in self.pipes:
             raise RemoteProtocolError(f"pipe {pipe} is neither an input nor an output of this job")
 
     def pending_release(self, done: int, generation: int) -> bool:
@@ -260,7 +261,7 @@ class Inputs:
 
     def release_generation(self, generation: int) -> None:
         """Release an older generation as a whole, once this job's outputs keep nothing of it."""
-        for pipe in self._pipes:
+        for pipe in self.pipes:
             if pipe not in self.optional and not self._closed:
                 self._let_go(pipe, generation)
 
@@ -273,7 +274,7 @@ class Inputs:
         """Notify all producers that this job needs nothing more."""
         if not self._closed:
             self._closed = True
-            self._close(self._pipes)
+            self._close(self.pipes)
 
     def close_optional(self) -> None:
         """Notify the producers of the ASYNC inputs that this job needs nothing more from them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fission.protocol.checkpointing import CheckpointSpec
 from fission.protocol.inputs import InputSpec
@@ -57,6 +58,9 @@ class EndpointSpec:
         window_bytes: size of a window, in bytes.
         head_size: size of a head, in bytes.
         judged: whether the client judges the job by its progress (STALL_TIMEOUT).
+        job: id of the job, for the stamps of its blocks; 0: its blocks have none.
+        measured: whether the client gets samples of how long blocks were under way to here.
+        ratio: output blocks for each compute block; None: unknown.
     """
 
     inputs: Sequence[InputSpec] = ()
@@ -71,3 +75,6 @@ class EndpointSpec:
     window_bytes: int = WINDOW_BYTES
     head_size: int = 1
     judged: bool = False
+    job: int = 0
+    measured: bool = False
+    ratio: Fraction | None = Fraction(1)

@@ -27,6 +27,8 @@ starts with a header of fixed size. The layout, little-endian:
              the consumer has of all incarnations of the producer.
     STARVED  sqn = all jobs after this pipe have worked off its blocks up to here. From consumer to
              producer.
+    STAMP    sqn = the block whose stamp it is (`stamps`), count = number of sources. After the header,
+             for each: id u32, incarnation u32, seconds f64. From producer to consumer.
     COMMAND  After the header: one message of `fission.protocol.messages.client_to_job`, of
              ``count`` bytes. From the client to a job.
     REPORT   After the header: one message of `fission.protocol.messages.job_to_client`, of
@@ -44,20 +46,22 @@ import sys
 from array import array
 from collections.abc import Sequence
 from io import BytesIO
+from math import isfinite
 from typing import Any, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.joined import Joined
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
 from fission.protocol.packed import Packed
 from fission.protocol.shared_blocks import Descriptor
+from fission.protocol.stamps import Made, Mades
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 VERSION = 1
-DATA, OPEN, END, RELEASE, COMMAND, REPORT, STARVED = range(1, 8)
+DATA, OPEN, END, RELEASE, COMMAND, REPORT, STARVED, STAMP = range(1, 9)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
@@ -67,6 +71,8 @@ PACKED = 32
 
 #: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
+#: Maximum number of sources in a stamp. Arbitrary; bounds the work for a malformed header.
+MAX_SOURCES = 1 << 16
 #: Maximum number of buffers in a message. Arbitrary; bounds the work for a malformed header.
 MAX_BUFFERS = 1 << 16
 #: Maximum size of a payload or buffer, in bytes: lengths have 32 bits.
@@ -74,6 +80,7 @@ MAX_LENGTH = 2**32 - 1
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
+_MADE = struct.Struct("<IId")
 _SWAP = sys.byteorder == "big"
 # looked up once, because decoding the most frequent message needs them
 _unpack_one_block, _ONE_BLOCK, _make_tuple = _HEADER_AND_LENGTH.unpack_from, _HEADER_AND_LENGTH.size, tuple.__new__
@@ -229,6 +236,22 @@ def encode_starved(message: Starved) -> bytes:
     return _small(STARVED, message.pipe, message.incarnation, message.generation, message.upto, 0)
 
 
+def encode_stamp(message: Stamp) -> bytes:
+    """Return the frame of a `Stamp`.
+
+    Raises:
+        LocalProtocolError: it has no source, too many, or a number is out of range.
+    """
+    count = len(message.mades)
+    if not 0 < count <= MAX_SOURCES:
+        raise LocalProtocolError(f"a stamp has 1 to {MAX_SOURCES} sources; got {count}")
+    try:
+        header = _HEADER.pack(VERSION, STAMP, 0, message.pipe, message.incarnation, message.generation, message.sqn, count, 0)
+        return b"".join((header, *(_MADE.pack(*made) for made in message.mades.values())))
+    except struct.error as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
 def encode_command(message: ClientToJob) -> bytes:
     """Return the frame of a `Command`.
 
@@ -309,6 +332,8 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if kind == REPORT:
         message = job_to_client.CODEC.decode(_text(first, count, extra))
         return JobMessage(pipe, incarnation, message, bytes(first[_HEADER.size + count :]))
+    if kind == STAMP:
+        return Stamp(pipe, incarnation, generation, sqn, _decode_mades(first, sqn, count, extra))
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
@@ -321,7 +346,16 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return Open(pipe, incarnation, generation, sqn)
     if kind == END:
         return End(pipe, incarnation, generation, sqn, final=extra == 1, more=extra == 2)
-    raise RemoteProtocolError(f"the kind must be one of 1 to 7; got {kind}")
+    raise RemoteProtocolError(f"the kind must be one of 1 to 8; got {kind}")
+
+
+def _decode_mades(first: Buffer, sqn: int, count: int, extra: int) -> Mades:
+    if extra or not 0 < sqn < CLOSED or not 0 < count <= MAX_SOURCES or len(first) != _HEADER.size + count * _MADE.size:
+        raise RemoteProtocolError(f"a stamp is of one block and 1 to {MAX_SOURCES} sources; got {len(first)} bytes for {count}")
+    found = {source: Made(source, incarnation, at) for source, incarnation, at in _MADE.iter_unpack(memoryview(first)[_HEADER.size :])}
+    if len(found) != count or not all(isfinite(made.at) for made in found.values()):
+        raise RemoteProtocolError("a stamp names each of its sources once, with a finite time")
+    return found
 
 
 def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int, flags: int = 0) -> bytes:

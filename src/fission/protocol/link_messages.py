@@ -1,7 +1,7 @@
 """The messages of the links of a job, as values: blocks, and what their order and acknowledgement
 need.
 
-Between a producer and a consumer: `Open`, `Data` and `End` go with the blocks, `Release` and
+Between a producer and a consumer: `Open`, `Data`, `Stamp` and `End` go with the blocks, `Release` and
 `Starved` against them. Between the client and a job: `Command` and `JobMessage`, which carry the
 messages of `fission.protocol.messages`. `fission.protocol.frames` converts them to bytes and back.
 
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fission.protocol.messages.client_to_job import ClientToJob
 from fission.protocol.messages.job_to_client import JobToClient
+from fission.protocol.stamps import Mades
 
 #: "Everything, for ever": a release of this number notifies the producer that its consumer needs nothing more.
 CLOSED = 2**63 - 1
@@ -111,6 +112,22 @@ class Starved:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a block was made: goes ahead of the block, for some of them (`fission.protocol.stamps`).
+
+    Attributes:
+        sqn: of the block.
+        mades: by source.
+    """
+
+    pipe: int
+    incarnation: int
+    generation: int
+    sqn: int
+    mades: Mades
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """Message from the client to a job."""
 
@@ -127,4 +144,4 @@ class JobMessage:
     payload: bytes = b""
 
 
-Message: TypeAlias = "Data | Open | End | Release | Starved | Command | JobMessage"
+Message: TypeAlias = "Data | Open | End | Release | Starved | Stamp | Command | JobMessage"

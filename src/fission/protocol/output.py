@@ -54,6 +54,7 @@ class Output(ReplayBuffer):
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
         busy: whether blocks are among the effects that `after_send` has not confirmed.
+        put_at: time at which the first of the pending blocks was put, for its stamp.
         blocked_s: time spent waiting for room, in seconds, without the current wait.
         blocked_since: time at which the current wait began, in seconds; 0 if the job does not wait.
     """
@@ -79,7 +80,7 @@ class Output(ReplayBuffer):
             effects: as in `ReplayBuffer`.
         """
         super().__init__(pipe, incarnation, window, repeats=repeats, effects=effects)
-        self.blocked_s = self.blocked_since = 0.0
+        self.blocked_s = self.blocked_since = self.put_at = 0.0
         self._reader = reader
         self.heads: list[int] | None = None
         self.joins = False
@@ -128,17 +129,25 @@ class Output(ReplayBuffer):
     def alone(self, now: float) -> bool:
         """Whether a small block that is put now is sent alone and at once: see `send_alone`.
 
-        It is if nothing is held back, the link is not busy and the consumer keeps up.
+        It is if nothing is held back, the link is not busy and the consumer keeps up. If it is,
+        `put_at` is ``now``.
         """
-        return not self.pending and now >= self.hold_until and not self.behind and not self.closed
+        if self.pending or now < self.hold_until or self.behind or self.closed:
+            return False
+        self.put_at = now
+        return True
 
     def send_alone(self, payload: bytes) -> list[Buffer]:
         """Number a small block and return its message, for the caller to send before anything else.
 
-        `add` would do the same, but slower: this runs for each block where blocks come slowly.
+        `add` would do the same, but slower: this runs for each block where blocks come slowly. The
+        block's stamp, if it has one, is among the effects, to be performed first.
         """
         place = self.pipe, self._incarnation, self.generation, self.window.next
         message: list[Buffer] = [frames.encode_data(*place, [payload], None)]
+        stamps = self.stamps
+        if self.put_at >= stamps.due or stamps.coming:
+            self._stamp(1)
         self._retain(message, 1, len(payload))
         return message
 
@@ -159,6 +168,8 @@ class Output(ReplayBuffer):
             Time at which `tick` must be called because of it; 0 if it need not be.
         """
         count = len(self.pending)
+        if count == 1:
+            self.put_at = now
         if 0 < count < self.allow and self.size < COALESCE_BYTES and (self.behind or now < self.hold_until):
             return self._hold(now) if count == 1 else 0.0
         self.flush()
@@ -258,9 +269,17 @@ class Output(ReplayBuffer):
         return self.pipe, self._incarnation, self.generation, self.window.next
 
     def _send(self, message: list[Buffer], count: int, size: int) -> None:
+        stamps = self.stamps
+        if self.put_at >= stamps.due or stamps.coming:
+            self._stamp(count)
         self.effects.append(SendData(self.pipe, message))
         self.busy = True
         self._retain(message, count, size)
+
+    def _stamp(self, count: int) -> None:
+        """Send the stamps of blocks that are sent next."""
+        for number, mades in self.stamps.sent(self.generation, self.window.next, count, self.put_at):
+            self._say_stamp(self.generation, number, mades)
 
     def _retain(self, message: list[Buffer], count: int, size: int) -> None:
         window = self.window

@@ -17,8 +17,9 @@ from fission.protocol import frames
 from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import Leased
-from fission.protocol.link_messages import CLOSED, End, Open, Release, Starved
+from fission.protocol.link_messages import CLOSED, End, Open, Release, Stamp, Starved
 from fission.protocol.pacing import COALESCE_BLOCKS
+from fission.protocol.stamps import Mades, OutputStamps
 from fission.protocol.window import SendWindow
 
 
@@ -44,6 +45,7 @@ class ReplayBuffer(ABC):
             gave fewer than they were given.
         through: number up to which the consumer and all jobs after it have processed the blocks, as
             far as they were asked.
+        stamps: stamps of its blocks.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ReplayBuffer(ABC):
         self.through = 0
         self.had: int | None = None
         self.lost_before: dict[int, int] = {}
+        self.stamps = OutputStamps()
 
     @abstractmethod
     def flush(self) -> None:
@@ -119,6 +122,7 @@ class ReplayBuffer(ABC):
         self._sent_before[self.generation] = self.last_number
         self.window = window
         self.generation = generation
+        self.stamps.restart()
         self.ended = self._more = False
         self.taken = self.through = 0
         self.had = None
@@ -160,6 +164,8 @@ class ReplayBuffer(ABC):
         blocks = 0
         for generation, window in [*self.older, (self.generation, self.window)]:
             self._out(self._opening(generation, window))
+            for number, mades in self.stamps.of(generation):
+                self._say_stamp(generation, number, mades)
             for sent in window.unreleased():
                 item = sent.item
                 copied = isinstance(item, Leased) and (item.handed_on or not near)
@@ -279,6 +285,7 @@ class ReplayBuffer(ABC):
                 self.had = max(message.taken, message.released)
             self.window.release(message.released)
             self._find_allowed()
+        self.stamps.released(self._released_upto)
 
     def on_starved(self, message: Starved) -> None:
         """Process a report that the consumer and all jobs after it have no work left.
@@ -305,6 +312,14 @@ class ReplayBuffer(ABC):
             if generation == message.generation:
                 window.release(message.released)
         self.older = [(generation, window) for generation, window in self.older if len(window)]
+
+    def _released_upto(self, generation: int) -> int:
+        if generation == self.generation:
+            return self.released
+        return next((window.released for older, window in self.older if older == generation), CLOSED)
+
+    def _say_stamp(self, generation: int, number: int, mades: Mades) -> None:
+        self._out(frames.encode_stamp(Stamp(self.pipe, self._incarnation, generation, number, mades)))
 
     def _find_allowed(self) -> None:
         self.allow = min(COALESCE_BLOCKS, self.window.room)

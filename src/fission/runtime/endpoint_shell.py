@@ -321,6 +321,9 @@ class EndpointShell:
             due = self._sink.due(self.clock(), hurry=self.rule.device_hurries)
             if due < NEVER:
                 self.control.arm(due)
+        if self.endpoint.stamps.waiting:
+            with self.lock:
+                self.endpoint.stamps.done(self.rule.done, self.clock())
         # for speed: the control thread releases a small remainder when it is due
         if self.endpoint.worth_releasing(force=force):
             with self.lock:

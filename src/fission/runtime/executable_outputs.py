@@ -279,6 +279,7 @@ class ExecutableOutputs:
         """Any thread: number blocks on from the last one, and release inputs as they are read."""
         with self._lock:
             self._relay, self._reads = None, True
+        self._shell.endpoint.stamps.ratio = None
         self._numbered.set()
         self._varied.set()
         self.has_read()

@@ -140,6 +140,7 @@ class OutputShell:
         """
         machine, most = self.machine, max(1, COALESCE_BYTES // size) * size
         with self._lock:
+            machine.put_at = self._clock()
             while data and not machine.closed:
                 machine.flush()  # these blocks come first
                 self._after_put(wait=True)
@@ -156,6 +157,7 @@ class OutputShell:
             size: length of each block, in bytes.
         """
         with self._lock:
+            self.machine.put_at = self._clock()
             self._owner.endpoint.put_packed(self._index, lease, size)
             self._after_put(wait=True)
 
@@ -199,7 +201,10 @@ class OutputShell:
     def _send_alone(self, payload: bytes, wait: bool) -> None:
         machine, owner = self.machine, self._owner
         with self._lock:
-            owner.send(self.pipe, machine.send_alone(payload))
+            message = machine.send_alone(payload)
+            if owner.endpoint.effects:
+                owner.perform()  # its stamp
+            owner.send(self.pipe, message)
             machine.sent_alone(self._clock())
             if not machine.allow and wait:
                 self._wait_for_room()

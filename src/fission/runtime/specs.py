@@ -9,6 +9,7 @@ from typing import Any
 
 from fission.core.base import BaseJob
 from fission.core.dummies import dummy_fault, fixed_size
+from fission.core.executable_job import output_ratio
 from fission.core.jobs import InteractiveJob
 from fission.core.python_job import resumable
 from fission.errors import BlockError, Stopped, error_text
@@ -40,6 +41,9 @@ def endpoint_spec(job: BaseJob, bundle: JobBundle) -> EndpointSpec:
         window_bytes=bundle.window_bytes,
         head_size=bundle.head_size,
         judged=job.STALL_TIMEOUT is not None,
+        job=bundle.job_id,
+        measured=not job.outputs or job.DEADLINE is not None,
+        ratio=output_ratio(job),
     )
 
 

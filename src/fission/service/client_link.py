@@ -139,7 +139,11 @@ class ClientLink:
             await self._claimed.wait()
             now = time.monotonic()
             self._means.sample(now)
-            means = {**asdict(self._means.load()), **({} if self._pulses.rtt_s is None else {"rtt": self._pulses.rtt_s})}
+            means = {
+                **asdict(self._means.load()),
+                **({} if self._pulses.rtt_s is None else {"rtt": self._pulses.rtt_s}),
+                **self._pulses.clock,
+            }
             self._send_pulse(now, {name: value for name, value in means.items() if math.isfinite(value)})
             again, stops = self._lease.tick(now)
             for report in again:
@@ -165,7 +169,7 @@ class ClientLink:
 
     def _on_echo(self, echo: PulseEcho, source: tuple[str, int], sender: bytes) -> None:
         now = time.monotonic()
-        if not self._pulses.echo(echo.number, now):
+        if not self._pulses.echo(echo.number, now, echo.at):
             return
         self._heard_at = now
         self._lease.heard(self._lease.run, now)

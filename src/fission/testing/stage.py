@@ -30,7 +30,7 @@ from fission.posix.exit_status import how_ended
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Starved
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Stamp, Starved
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
 from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
 from fission.protocol.messages.process_to_engine import ProcessReport, read_report
@@ -290,7 +290,7 @@ class JobStage:
                 self.command(CheckpointStored(generation=decoded.message.generation, block=decoded.message.block))
         elif isinstance(decoded, End):
             self.release(decoded.pipe, CLOSED, decoded.generation)
-        elif isinstance(decoded, Open | Starved):
+        elif isinstance(decoded, Open | Stamp | Starved):
             return
         elif isinstance(decoded, Command):
             raise RemoteProtocolError("a job that runs alone sends no commands")

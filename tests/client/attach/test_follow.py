@@ -66,6 +66,8 @@ def test_events_between_two_measurements() -> None:
             "blocked": 0.5,
             "mostly": "blocked",
             "pid": 4711,
+            "late": None,
+            "judged": None,
             "standing": None,
         }
     ]

@@ -75,7 +75,9 @@ class NodeEvents:
             self._on_leaving(member)
             return
         known = member is not None and bool(member.worker)
-        echo = PulseEcho(number=pulse.number, acknowledged=member.acknowledged if member is not None else 0, connected=known)
+        echo = PulseEcho(
+            number=pulse.number, acknowledged=member.acknowledged if member is not None else 0, connected=known, at=time.monotonic()
+        )
         self._datagrams.send(echo, source, echo_context(self._parameters.run, self._client, pulse.lease))
         if member is not None and pulse.number > member.pulse:
             member.pulse, member.pulse_at = pulse.number, time.monotonic()

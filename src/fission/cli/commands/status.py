@@ -9,9 +9,10 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
-from fission.cli.json_names import JOB_UNITS, NODE_UNITS, job_as_json, node_as_json
+from fission.cli.json_names import JOB_UNITS, NODE_UNITS, PATH_UNITS, job_as_json, node_as_json
 from fission.cli.looking import folder_of
 from fission.cli.nodes_table import link_lines, node_lines
+from fission.cli.paths_table import path_lines
 from fission.cli.table import Session, example
 
 #: Seconds between the two samples that rates are computed from; arbitrary.
@@ -28,7 +29,7 @@ def command(session: Session, as_json: bool) -> None:
     code 2.
     """
     from fission.client.attach.attach import status
-    from fission.client.attach.follow import rates
+    from fission.client.attach.follow import paths, rates
     from fission.client.folders.endings import NotRunningError, to_json
 
     interrupts.loaded()
@@ -41,15 +42,15 @@ def command(session: Session, as_json: bool) -> None:
         raise
     time.sleep(INTERVAL_S)
     after = status(folder)
-    jobs = rates(before, after)
+    jobs, ways = rates(before, after), paths(after)
     if as_json:
         found = {name: after[name] for name in ("network", "run", "pid", "time", "failovers")}
-        found |= {"nodes": [node_as_json(node) for node in after["nodes"]], "jobs": [job_as_json(row) for row in jobs]}
-        click.echo(json.dumps({**found, "units": {"nodes": NODE_UNITS, "jobs": JOB_UNITS}}, indent=2))
+        found |= {"nodes": [node_as_json(node) for node in after["nodes"]], "jobs": [job_as_json(row) for row in jobs], "paths": ways}
+        click.echo(json.dumps({**found, "units": {"nodes": NODE_UNITS, "jobs": JOB_UNITS, "paths": PATH_UNITS}}, indent=2))
         return
     width = terminal_width()
     lines = [*node_lines(after["nodes"], width), *link_lines(after["nodes"], width), ""]
-    for line in [*lines, *jobs_table(jobs, width).lines(), *standing_lines(jobs)]:
+    for line in [*lines, *jobs_table(jobs, width).lines(), *standing_lines(jobs), *path_lines(ways, width)]:
         click.echo(line)
     for text in after["failovers"]:
         click.echo(f"Failover: {text}")

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
-from fission.cli.json_names import JOB_UNITS, job_as_json
+from fission.cli.json_names import JOB_UNITS, PATH_UNITS, job_as_json
 from fission.cli.looking import folder_of, polite, seconds
+from fission.cli.paths_table import path_lines
 from fission.cli.table import Session, example
 
 
@@ -31,9 +32,12 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
     IDLE (sleeps in run: waits for a clock, a device, a socket, a typed line), STARVED (waits for
     blocks), BLOCKED (waits for room in an output); MOSTLY is the largest of them. A narrow terminal
     has fewer columns. A job that makes no progress is named below the table.
+
+    The second table has the time from making a block in a source until a sink is done with it: the
+    least, the median and the 99th percentile of the last minute.
     """
     from fission.cli import interrupts
-    from fission.client.attach.follow import measure, rates
+    from fission.client.attach.follow import measure, paths, rates
 
     interrupts.loaded()
     polite()
@@ -46,9 +50,11 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
             rows = rates(before, after)
             if as_json:
                 shown = {"network": session.network, "time": after["time"], "jobs": [job_as_json(row) for row in rows]}
-                click.echo(json.dumps({**shown, "units": {"jobs": JOB_UNITS}}, indent=2 if once else None))
+                units = {"jobs": JOB_UNITS, "paths": PATH_UNITS}
+                click.echo(json.dumps({**shown, "paths": paths(after), "units": units}, indent=2 if once else None))
             else:
-                for line in [*jobs_table(rows, terminal_width()).lines(), *standing_lines(rows)]:
+                width = terminal_width()
+                for line in [*jobs_table(rows, width).lines(), *standing_lines(rows), *path_lines(paths(after), width)]:
                     click.echo(line)
             if once:
                 return
@@ -60,7 +66,7 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from fission.client.attach.follow import measure, rates
+    from fission.client.attach.follow import measure, paths, rates
     from fission.errors import UserError
 
     with Live(console=Console(), auto_refresh=False, screen=False) as live:
@@ -71,11 +77,11 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
             except UserError:
                 live.console.print("the network has ended")
                 return
-            live.update(_shown(rates(before, after), interval, live.console.width), refresh=True)
+            live.update(_shown(rates(before, after), paths(after), interval, live.console.width), refresh=True)
             before = after
 
 
-def _shown(rows: list[dict[str, Any]], interval: float, width: int) -> Any:
+def _shown(rows: list[dict[str, Any]], ways: list[dict[str, Any]], interval: float, width: int) -> Any:
     from rich.console import Group
     from rich.text import Text
 
@@ -86,6 +92,7 @@ def _shown(rows: list[dict[str, Any]], interval: float, width: int) -> Any:
     return Group(
         Text(headings, style="bold", no_wrap=True, overflow="crop"),
         *(Text(line, style=_style(row), no_wrap=True, overflow="crop") for line, row in zip(lines, rows, strict=True)),
+        *(Text(line, no_wrap=True, overflow="crop") for line in [*path_lines(ways, width), ""]),
         *(Text(note, style="dim italic") for note in notes),
     )
 

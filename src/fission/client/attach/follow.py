@@ -147,7 +147,7 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     names = ("id", "name", "node", "state", "restarts")
     found: dict[str, Any] = {name: row[name] for name in names}
     found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", *SHARES, "mostly"))
-    found |= {"standing": row.get("standing"), "pid": row.get("pid")}
+    found |= {name: row.get(name) for name in ("standing", "pid", "late", "judged")}
     if new is None:
         return found
     outputs = new["outputs"].values()
@@ -171,3 +171,22 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
         **shares,
         "mostly": max(shares, key=lambda name: shares[name]),
     }
+
+
+def paths(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the latency of each path of an answer of `measure`, over the last minute.
+
+    Each row has the members of a `PathRow`, ``source_name`` and ``sink_name``, and of the sink
+    ``late`` and ``judged``, as in a `JobRow`.
+
+    Args:
+        answer: the answer.
+    """
+    jobs = {row["id"]: row for row in answer["jobs"]}
+    found = []
+    for path in answer.get("paths", ()):
+        source, sink = jobs[path["source"]], jobs[path["sink"]]
+        found.append(
+            {**path, "source_name": source["name"], "sink_name": sink["name"], "late": sink.get("late"), "judged": sink.get("judged")}
+        )
+    return found

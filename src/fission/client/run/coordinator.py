@@ -21,6 +21,7 @@ from fission.client.run.job_events import JobEvents
 from fission.client.run.jobs.bundles import Addresses, Bundles
 from fission.client.run.jobs.counters import Counters, restarted_pipes
 from fission.client.run.jobs.job_channel import JobChannel
+from fission.client.run.jobs.path_latencies import PathLatencies
 from fission.client.run.jobs.processes import JobProcesses
 from fission.client.run.jobs.stalled_jobs import StalledJobs
 from fission.client.run.launcher import Launcher
@@ -131,6 +132,9 @@ class Coordinator:
         self._channel = JobChannel(network, self.supervisor, transport, addresses)
         self.processes = JobProcesses(self.incarnation)
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
+        several = gather_s is not None
+        machine = lambda node: node if several and not self.known_nodes.local(node) else ""  # noqa: E731
+        self.latencies = PathLatencies(network, self.processes, machine, clock)
         self._inbox = Inbox(engine, transport, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
@@ -152,6 +156,7 @@ class Coordinator:
             self.counters,
             self.processes,
             self._stalled_jobs,
+            self.latencies,
             self._reports,
             self._checkpoints,
             engine,
@@ -312,6 +317,7 @@ class Coordinator:
         elif isinstance(event, NodePulse):
             if event.means:
                 self.known_nodes.measured(event.name, event.means)
+                self.latencies.node_measured(event.name, event.means)
             await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
         elif isinstance(event, LinksMeasured):
             self.known_nodes.linked(event.name, event.links)

@@ -10,6 +10,7 @@ from fission.client.reports.job_outcome import outcome_of
 from fission.client.reports.job_reports import JobReports
 from fission.client.run.jobs.counters import Counters
 from fission.client.run.jobs.job_channel import JobChannel
+from fission.client.run.jobs.path_latencies import PathLatencies
 from fission.client.run.jobs.processes import JobProcesses
 from fission.client.run.jobs.stalled_jobs import StalledJobs
 from fission.client.run.nodes.nodes import Nodes
@@ -47,6 +48,7 @@ class JobEvents:
         counters: Counters,
         processes: JobProcesses,
         stalled_jobs: StalledJobs,
+        latencies: PathLatencies,
         reports: JobReports,
         checkpoints: CheckpointService,
         engine: Engine,
@@ -64,6 +66,7 @@ class JobEvents:
             counters: get the last counts of each process.
             processes: lose each process that has ended.
             stalled_jobs: know which processes were killed because they made no progress.
+            latencies: get the times that blocks were under way.
             reports: get the end of each job.
             checkpoints: store what jobs send.
             engine: brings snapshots to jobs on other machines.
@@ -73,7 +76,7 @@ class JobEvents:
         """
         self._names, self._supervisor, self._nodes, self._channel = names, supervisor, nodes, channel
         self._counters, self._processes, self._stalled_jobs = counters, processes, stalled_jobs
-        self._reports, self._checkpoints, self._engine = reports, checkpoints, engine
+        self._latencies, self._reports, self._checkpoints, self._engine = latencies, reports, checkpoints, engine
         self._log, self._on_console, self._clock = event_log, on_console, clock
 
     async def message(self, found: JobMessage, observer: Observer) -> JobReady | Replayed | None:
@@ -95,6 +98,8 @@ class JobEvents:
         match message:
             case CountsReport():
                 self._stalled_jobs.heard(job, message)
+                if text := self._latencies.heard(job, node, message.latencies):
+                    observer.warning(text)
             case JobHello():
                 return self._hello(job, incarnation, message)
             case BlocksReplayed():

@@ -21,7 +21,16 @@ from fission.errors import UnknownNameError, UserError
 from fission.project.names import did_you_mean
 from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
-from fission.protocol.messages.client_to_viewer import JobRow, JobsLocated, JobsMeasured, JobStandstill, MeasuredJob, PipeRow, PipesTapped
+from fission.protocol.messages.client_to_viewer import (
+    JobRow,
+    JobsLocated,
+    JobsMeasured,
+    JobStandstill,
+    MeasuredJob,
+    PathRow,
+    PipeRow,
+    PipesTapped,
+)
 from fission.protocol.messages.job_to_client import JobMeasured, JobToClient, TapCopies
 from fission.protocol.messages.viewer_to_client import LocateJobs, MeasureJobs, TapPipes
 from fission.protocol.supervision_messages import JobState
@@ -56,6 +65,16 @@ class TappedProcesses(Protocol):
         """Return the process id of a job's newest incarnation on its node; None: unknown."""
 
 
+class MeasuredPaths(Protocol):
+    """What taps need of the latencies of a run; its `PathLatencies`."""
+
+    def late(self, job: int) -> tuple[int | None, int | None]:
+        """Return the numbers of late and of judged blocks of a job; None without DEADLINE."""
+
+    def rows(self) -> tuple[PathRow, ...]:
+        """Return the paths."""
+
+
 class TappedRun(Protocol):
     """What taps need of a run; the client's `Coordinator`."""
 
@@ -73,6 +92,10 @@ class TappedRun(Protocol):
 
     async def standing(self) -> Mapping[int, JobStandstill]:
         """Return the jobs that make no progress, by id."""
+
+    @property
+    def latencies(self) -> MeasuredPaths:
+        """The latencies of its paths."""
 
     @property
     def processes(self) -> TappedProcesses:
@@ -147,10 +170,11 @@ class Taps:
             del self._answers[key]
         standing = await self._run.standing()
         rows = tuple(self._row(job, running.get(job), answers.get(job), standing.get(job)) for job in self._run.jobs)
-        return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows)
+        return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows, paths=self._run.latencies.rows())
 
     def _row(self, job: int, node: str | None, measured: MeasuredJob | None, standing: JobStandstill | None) -> JobRow:
         summary, state = self._run.jobs[job], self._run.state(job)
+        late, judged = self._run.latencies.late(job)
         return JobRow(
             id=job,
             name=summary.name,
@@ -161,6 +185,8 @@ class Taps:
             measured=measured,
             standing=standing,
             placed=self._run.placed_because(job),
+            late=late,
+            judged=judged,
         )
 
     def _on_measured(self, received: JobMessage) -> None:

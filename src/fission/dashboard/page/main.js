@@ -57,6 +57,16 @@ const pipes = new TableView(at("pipes"), "Pipes", [
   ["Dropped", (pipe) => String(pipe.dropped ?? "-")],
   ["Latency", (pipe) => duration(pipe.latency_s)],
 ], look);
+const paths = new TableView(at("paths"), "Latencies", [
+  ["From", (path) => path.source_name],
+  ["To", (path) => path.sink_name],
+  ["Blocks", (path) => String(path.blocks)],
+  ["Min", (path) => duration(path.min_s)],
+  ["p50", (path) => duration(path.p50_s)],
+  ["p99", (path) => duration(path.p99_s)],
+  ["Uncertainty", (path) => duration(path.uncertainty_s)],
+  ["Late", (path) => (path.judged === undefined ? "-" : `${path.late} of ${path.judged}`)],
+]);
 const nodes = new TableView(at("nodes"), "Nodes", [
   ["Node", (node, key) => key],
   ["Address", (node) => node.ip || "-"],
@@ -130,6 +140,7 @@ function show() {
   graph.show(state);
   jobs.show(state.jobs ?? {});
   pipes.show(state.pipes ?? {});
+  paths.show(state.paths ?? {});
   nodes.show(state.nodes ?? {});
   const list = at("failovers");
   const texts = state.failovers ?? [];

@@ -59,6 +59,29 @@ class MeasuredJob(Part, frozen=True):
     memory: Whole
 
 
+class PathRow(Part, frozen=True):
+    """How long blocks are under way from a source to a job, in the last minute
+    (`fission.protocol.latency`).
+
+    Attributes:
+        source: id of the job that makes them.
+        sink: id of the job that is done with them: one without outputs, or with a DEADLINE.
+        blocks: number of blocks that were measured.
+        min_s: the least, seconds, as the next three.
+        p50_s: half of them took no longer.
+        p99_s: 99 of 100 took no longer.
+        uncertainty_s: largest error that the clocks of two machines cause; 0 on one machine.
+    """
+
+    source: Whole
+    sink: Whole
+    blocks: Whole
+    min_s: float
+    p50_s: float
+    p99_s: float
+    uncertainty_s: float
+
+
 class JobRow(Part, frozen=True):
     """One job.
 
@@ -73,6 +96,8 @@ class JobRow(Part, frozen=True):
         standing: None: it makes progress.
         placed: why it is on its node; empty: it stayed there when it was started again, or is
             nowhere.
+        late: number of measured blocks that came after its DEADLINE; None, as the next: it has none.
+        judged: number of measured blocks that were compared with it.
     """
 
     id: Whole
@@ -84,6 +109,8 @@ class JobRow(Part, frozen=True):
     measured: MeasuredJob | None
     standing: JobStandstill | None
     placed: str = ""
+    late: Whole | None = None
+    judged: Whole | None = None
 
 
 class LinkRow(Part, frozen=True):
@@ -115,6 +142,8 @@ class NodeRow(Part, frozen=True):
         rtt: round trip to it, seconds; None: not measured.
         up: whether it pulses.
         links: by the name of the other node.
+        clock_offset: seconds by which its clock is ahead of the client's; None, as the next: not measured.
+        clock_error: largest error of that, seconds.
     """
 
     name: str
@@ -130,6 +159,8 @@ class NodeRow(Part, frozen=True):
     rtt: float | None
     up: bool
     links: dict[str, LinkRow]
+    clock_offset: float | None = None
+    clock_error: float | None = None
 
 
 class PipeRow(Part, frozen=True):
@@ -261,11 +292,13 @@ class JobsMeasured(Message, frozen=True, tag="jobs_measured"):
         time: seconds since the epoch.
         network: its name.
         jobs: all of them.
+        paths: those with measured blocks.
     """
 
     time: float
     network: str
     jobs: tuple[JobRow, ...]
+    paths: tuple[PathRow, ...] = ()
 
 
 class JobsLocated(Message, frozen=True, tag="jobs_located"):

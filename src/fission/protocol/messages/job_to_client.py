@@ -111,6 +111,21 @@ class JobHello(Message, frozen=True, tag="job_hello"):
     addresses: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class LatencySample(Part, frozen=True):
+    """How long a block was under way from its source to here (`fission.protocol.stamps`).
+
+    Attributes:
+        source: id of the job that made it.
+        incarnation: of the source.
+        seconds: difference of two clocks: of this machine when the block was done, and of the
+            source's machine when it was made.
+    """
+
+    source: Whole
+    incarnation: Whole
+    seconds: float
+
+
 class CountsReport(Message, frozen=True, tag="counts_report"):
     """What the job has counted, about once a second; every five seconds if it does little.
 
@@ -118,11 +133,13 @@ class CountsReport(Message, frozen=True, tag="counts_report"):
         counts: so far.
         doing: what its loop does: the name of a `fission.protocol.progress.Doing`.
         next_s: seconds until its next report.
+        latencies: samples since its last report; of sinks, and of jobs with a DEADLINE.
     """
 
     counts: JobCounts
     doing: str = ""
     next_s: float = 1.0
+    latencies: tuple[LatencySample, ...] = ()
 
 
 class BlocksReplayed(Message, frozen=True, tag="blocks_replayed"):

@@ -211,7 +211,8 @@ class LeasePulse(Message, frozen=True, tag="lease_pulse"):
         number: counts the pulses of the service, from 1.
         echoed: number of the last pulse that the client has answered.
         means: its load and "rtt", the last round trip to the client in seconds, by the names of
-            `fission.core.nodes.NodeInfo`.
+            `fission.core.nodes.NodeInfo`; "clock_offset", the seconds by which its clock is ahead
+            of the client's, and "clock_error", the largest error of that.
         leaving: whether the service was stopped on purpose and ends now.
     """
 

@@ -22,12 +22,13 @@ class JobProcesses:
         self._incarnation = incarnation
         self._nodes: dict[tuple[int, int], str] = {}
         self._ids: dict[tuple[int, int], int] = {}
+        self._were_on: dict[tuple[int, int], str] = {}  # all incarnations, also those that are over
         self.empty = asyncio.Event()
         self.empty.set()
 
     def started(self, job: int, incarnation: int, node: str) -> None:
         """Add an incarnation that runs on a node, or is about to."""
-        self._nodes[job, incarnation] = node
+        self._nodes[job, incarnation] = self._were_on[job, incarnation] = node
         self._say_empty()
 
     def said_hello(self, job: int, incarnation: int, process: int) -> None:
@@ -39,6 +40,10 @@ class JobProcesses:
         """Return the process id of a job's newest incarnation on its node; None: unknown."""
         key = (job, self._incarnation(job))
         return self._ids.get(key) if key in self._nodes else None
+
+    def node_of(self, job: int, incarnation: int) -> str | None:
+        """Return the node on which an incarnation runs or ran; None: unknown."""
+        return self._were_on.get((job, incarnation))
 
     def ended(self, job: int, incarnation: int) -> None:
         """Remove an incarnation whose process is gone."""

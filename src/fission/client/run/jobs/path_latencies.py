@@ -1,0 +1,84 @@
+"""The latencies of a run's paths: what jobs report, joined with where they run and how clocks differ."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from fission.client.run.jobs.processes import JobProcesses
+from fission.core.network import Network
+from fission.protocol.latency import Clock, Latencies
+from fission.protocol.messages.client_to_viewer import PathRow
+from fission.protocol.messages.job_to_client import LatencySample
+from fission.protocol.stamps import Sample
+
+#: Fields of a node's report that are its clock: seconds ahead of the client's, and the largest error of that.
+CLOCK_FIELDS = ("clock_offset", "clock_error")
+#: The clock of this machine.
+OWN = Clock(0.0, 0.0)
+
+
+class PathLatencies:
+    """The latencies of one run."""
+
+    def __init__(
+        self, network: Network, processes: JobProcesses, machine: Callable[[str], str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin without samples.
+
+        Args:
+            network: the running network.
+            processes: know where each incarnation of a job is or was.
+            machine: returns the machine of a node: "" for this one, else its name.
+            clock: returns the time in seconds.
+        """
+        self._latencies = Latencies({number: job.DEADLINE for number, job in network.jobs.items()})
+        self._latencies.measured("", OWN)
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
+        self._deadlines = {number: job.DEADLINE for number, job in network.jobs.items()}
+        self._processes, self._machine, self._clock = processes, machine, clock
+
+    def node_measured(self, node: str, means: Mapping[str, float]) -> None:
+        """Take a node's report of its clock, if it has one."""
+        if all(field in means for field in CLOCK_FIELDS) and (machine := self._machine(node)):
+            self._latencies.measured(machine, Clock(*(float(means[field]) for field in CLOCK_FIELDS)))
+
+    def clock(self, node: str) -> Clock | None:
+        """Return the clock of a node; None: not measured."""
+        return self._latencies.clock(self._machine(node))
+
+    def heard(self, job: int, node: str, samples: tuple[LatencySample, ...]) -> str:
+        """Take what a job has reported; return a warning for the user, empty if there is none."""
+        if not samples:
+            return ""
+        values = [Sample(one.source, one.incarnation, one.seconds) for one in samples]
+        late = self._latencies.heard(job, self._machine(node), values, self._source, self._clock())
+        if late is None:
+            return ""
+        return (
+            f"{self._names[job]}: a block came {late:.3g} s after it was made, later than DEADLINE = {self._deadlines[job]:g}; "
+            f"status and top count the late blocks"
+        )
+
+    def _source(self, job: int, incarnation: int) -> str | None:
+        node = self._processes.node_of(job, incarnation)
+        return None if node is None else self._machine(node)
+
+    def late(self, job: int) -> tuple[int | None, int | None]:
+        """Return the numbers of late and of judged blocks of a job; None without DEADLINE."""
+        return self._latencies.late.get(job), self._latencies.judged.get(job)
+
+    def rows(self) -> tuple[PathRow, ...]:
+        """Return the paths from sources to sinks, and to jobs with a DEADLINE."""
+        return tuple(
+            PathRow(
+                source=source,
+                sink=sink,
+                blocks=found.blocks,
+                min_s=found.least,
+                p50_s=found.median,
+                p99_s=found.p99,
+                uncertainty_s=found.uncertainty,
+            )
+            for (source, sink), found in self._latencies.paths(self._clock()).items()
+        )
