@@ -37,10 +37,11 @@ test-slow: debian-packages $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile -o faulthandler_timeout=0
 	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/check_page.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python scripts/build_docs.py

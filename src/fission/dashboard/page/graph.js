@@ -1,7 +1,7 @@
 // The graph: jobs in frames for their nodes, pipes with their rates. Drawn anew when jobs move, refreshed in place otherwise.
 
-import { Graph, layout } from "/page/libraries/dagre.esm.js";
-import { condition, rate, structure } from "/page/model.js";
+import { Graph, layout } from "./libraries/dagre.esm.js";
+import { condition, rate, structure } from "./model.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const BOX = { width: 150, height: 46 };
@@ -56,7 +56,8 @@ export class GraphView {
       if (!job) continue;
       box.setAttribute("class", `job ${condition(job)} ${job.limit ?? ""}`);
       const second = job.state === "running" ? `${job.limit ?? "running"}${job.restarts ? `, ${job.restarts} restarts` : ""}` : job.state;
-      box.querySelector(".second").textContent = second;
+      const text = box.querySelector(".second");
+      if (text) text.textContent = second;
       box.setAttribute("aria-label", `${job.name} ${second}${job.node ? `, on ${job.node}` : ""}`);
     }
     for (const [id, { arrow, path, text }] of this.arrows) {
@@ -114,7 +115,7 @@ export class GraphView {
     picture.style.minWidth = `${Math.round(SMALLEST * width)}px`;
     picture.style.maxWidth = `${Math.round(width)}px`;
     picture.append(element("defs", {}, marker));
-    for (const key of graph.nodes().filter((key) => key.startsWith("node "))) {
+    for (const key of graph.nodes().filter((/** @type {string} */ key) => key.startsWith("node "))) {
       const { x, y, width, height, label } = graph.node(key);
       const [left, top] = [x - width / 2, y - height / 2];
       const frame = element("g", { class: "node" }, element("rect", { x: left, y: top, width, height, rx: 8 }));
@@ -124,7 +125,7 @@ export class GraphView {
     }
     for (const edge of graph.edges()) {
       const { points, x, y } = graph.edge(edge);
-      const d = `M${points.map((point) => `${point.x} ${point.y}`).join("L")}`;
+      const d = `M${points.map((/** @type {{x: number, y: number}} */ point) => `${point.x} ${point.y}`).join("L")}`;
       const path = element("path", { d, "marker-end": "url(#tip)" });
       const text = element("text", { x, y: y - 4, class: "rate" });
       const arrow = element("g", { class: "arrow", tabindex: 0, role: "button", "data-pipe": edge.name });

@@ -1,6 +1,6 @@
 // Lines of the run's log, as elements: for the page's log, and for the panel of a job.
 
-import { line } from "/page/model.js";
+import { line } from "./model.js";
 
 const MOST_LINES = 500;
 

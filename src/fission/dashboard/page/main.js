@@ -1,12 +1,12 @@
 // The page of a running network: joins the stream of messages to the views.
 
-import uPlot from "/page/libraries/uPlot.esm.js";
-import { GraphView } from "/page/graph.js";
-import { append } from "/page/log.js";
-import { History, bytes, concerns, duration, merged, rate, share } from "/page/model.js";
-import { NodePanel } from "/page/node.js";
-import { TableView } from "/page/tables.js";
-import { TapPanel } from "/page/tap.js";
+import uPlot from "./libraries/uPlot.esm.js";
+import { GraphView } from "./graph.js";
+import { append } from "./log.js";
+import { History, bytes, concerns, duration, merged, rate, share } from "./model.js";
+import { NodePanel } from "./node.js";
+import { TableView } from "./tables.js";
+import { TapPanel } from "./tap.js";
 
 const HISTORY_S = 300;
 const MOST_EVENTS = 2000;
@@ -14,6 +14,7 @@ const MOST_EVENTS = 2000;
 /** @param {string} id @returns {any} */
 const at = (id) => document.getElementById(id);
 
+/** @type {any} the document */
 let state = {};
 let formToken = "";
 let chosen = "";
@@ -68,7 +69,7 @@ const paths = new TableView(at("paths"), "Latencies", [
   ["Late", (path) => (path.judged === undefined ? "-" : `${path.late} of ${path.judged}`)],
 ]);
 const nodes = new TableView(at("nodes"), "Nodes", [
-  ["Node", (node, key) => key],
+  ["Node", (_, key) => key],
   ["Address", (node) => node.ip || "-"],
   ["State", (node) => (node.up ? "up" : "lost")],
   ["Free CPU", (node) => (node.cpu === undefined ? "-" : `${node.cpu.toFixed(0)} %`)],

@@ -1,9 +1,9 @@
 // The panel that looks into a pipe. Its tap is open only while the panel is, and the page is visible or plays.
 
-import uPlot from "/page/libraries/uPlot.esm.js";
-import { History } from "/page/model.js";
-import { Spectrogram, drawImage, drawScope, short } from "/page/tap_draw.js";
-import { Sound } from "/page/tap_sound.js";
+import uPlot from "./libraries/uPlot.esm.js";
+import { History } from "./model.js";
+import { Spectrogram, drawImage, drawScope, short } from "./tap_draw.js";
+import { Sound } from "./tap_sound.js";
 
 /** Seconds of the line of numbers. */
 const LINE_S = 120;
@@ -32,12 +32,14 @@ export class TapPanel {
     /** @type {uPlot | null} */
     this.chart = null;
     this.history = new History(LINE_S);
+    /** @type {[number, number, string][]} */
+    this.values = [];
     fill(at("as"), READ_AS.map((name) => [name, name || "bytes"]));
     fill(at("window"), WINDOWS.map((size) => [String(size), String(size)]));
     at("window").value = "1024";
     at("close").addEventListener("click", () => this.close());
     at("play").addEventListener("click", () => this.toggle());
-    at("options").addEventListener("submit", (event) => event.preventDefault());
+    at("options").addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault());
     for (const id of ["as", "window"]) at(id).addEventListener("change", () => this.connect());
     section.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.close();
@@ -103,7 +105,6 @@ export class TapPanel {
     this.chart?.destroy();
     this.chart = null;
     this.spectrogram.clear();
-    /** @type {[number, number, string][]} */
     this.values = [];
     at("values").replaceChildren();
     at("peak").textContent = at("sound").textContent = "";

@@ -5,7 +5,7 @@ export function bytesOf(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-/** @param {string} text base64 of little-endian float32 @returns {Float32Array} */
+/** @param {string} text base64 of little-endian float32 @returns {Float32Array<ArrayBuffer>} */
 export function floatsOf(text) {
   const view = new DataView(bytesOf(text).buffer);
   return Float32Array.from({ length: view.byteLength >> 2 }, (_, index) => view.getFloat32(4 * index, true));
@@ -76,11 +76,13 @@ export class Spectrogram {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
+    /** @type {{levels: Uint8Array, top: number}[]} */
+    this.columns = [];
+    this.top = -Infinity;
     this.clear();
   }
 
   clear() {
-    /** @type {{levels: Uint8Array, top: number}[]} */
     this.columns = [];
     this.top = -Infinity;
     this.canvas.getContext("2d")?.clearRect(0, 0, this.canvas.width, this.canvas.height);

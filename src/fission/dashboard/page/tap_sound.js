@@ -1,6 +1,6 @@
 // Plays the samples that pass on a pipe (Web Audio).
 
-import { floatsOf } from "/page/tap_draw.js";
+import { floatsOf } from "./tap_draw.js";
 
 /** Seconds that sound waits before it is played, so that the next update comes in time. */
 const AHEAD_S = 0.4;
