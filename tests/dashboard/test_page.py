@@ -171,7 +171,8 @@ def test_it_asks_nothing_while_no_browser_shows_it(page: Page) -> None:
 def test_its_token_is_the_users_alone_and_stays(fission: CommandLine, project: Path, tmp_path: Path) -> None:
     command = ("net", "dashboard", "--port", "0", "--no-browser")
     first = page_of(fission.start(*command)).token
-    path = tmp_path / "keys" / "dashboard-token"
+    path = tmp_path / "keys-pages" / "dashboard-token"
+    assert not (tmp_path / "keys").exists()  # that folder goes to each node
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert page_of(fission.start(*command)).token == first
     path.chmod(0o666)

@@ -59,9 +59,15 @@ def discard(folder: Path) -> None:
     from fission.dashboard import certificates, tokens
 
     pages = tokens.pages_folder(folder)
-    for name in (tokens.TOKENS_FILE, certificates.CA_FILE, certificates.CA_KEY_FILE, certificates.CERT_FILE, certificates.KEY_FILE):
+    for name in (
+        tokens.TOKENS_FILE,
+        tokens.LOCAL_TOKEN_FILE,
+        certificates.CA_FILE,
+        certificates.CA_KEY_FILE,
+        certificates.CERT_FILE,
+        certificates.KEY_FILE,
+    ):
         (pages / name).unlink(missing_ok=True)
-    (folder / tokens.LOCAL_TOKEN_FILE).unlink(missing_ok=True)
 
 
 def _row(grant: Grant) -> dict[str, object]:

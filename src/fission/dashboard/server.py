@@ -61,7 +61,7 @@ def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *
     with found.listener:
         scheme, certificate = "http", None
         if found.is_local:
-            token = _token(keys)
+            token = _token(pages_folder(keys))
             access = Access({token: Role.OPERATOR})
         else:
             scheme, certificate = "https", PageCertificate(pages_folder(keys), found.names())

@@ -20,7 +20,7 @@ from fission.errors import UserError
 
 #: File in the folder of the pages. Readable by the user alone.
 TOKENS_FILE = "tokens.json"
-#: File in the folder of keys with the token of pages at loopback addresses: they stay logged in when their server starts again.
+#: File there with the token of pages at loopback addresses: they stay logged in when their server starts again.
 LOCAL_TOKEN_FILE = "dashboard-token"
 #: Bytes of randomness in a token: as `secrets` recommends.
 TOKEN_BYTES = 32
