@@ -209,6 +209,15 @@ def test_a_run_serves_its_page_and_ends_with_it(fission: CommandLine, project: P
         page.get("/")
 
 
+def test_the_page_of_a_run_answers_who_stops_it(fission: CommandLine, project: Path) -> None:
+    """Client and server end together: an answer after the network's end would come too late."""
+    client = fission.start("net", "simulate", "--dashboard", "0")
+    page = page_of(client, "stderr")
+    client.wait_for("got 3")
+    assert page.post("/stop", {"Authorization": f"Bearer {page.token}"})[0] == 200
+    client.wait()
+
+
 def test_a_network_runs_without_its_page_if_the_port_is_taken(fission: CommandLine, project: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

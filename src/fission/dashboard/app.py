@@ -49,7 +49,7 @@ def make_app(
     taps: PipeTaps,
     scraper: Scraper,
     access: Access,
-    stop: Callable[[], None],
+    stop: Callable[[], object],
     hosts: list[str],
     *,
     secure: bool = False,
@@ -61,7 +61,7 @@ def make_app(
         taps: of the network's pipes.
         scraper: has its metrics.
         access: decides who may see and act.
-        stop: stops the network; may block, and raises an error of FISSION if that fails.
+        stop: asks the network to stop; may block, and raises an error of FISSION if that fails.
         hosts: host names and addresses under which the page may be asked for: another name in the
             Host header is a site that points its own name here.
         secure: whether it is reached by TLS only.

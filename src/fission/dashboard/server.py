@@ -14,7 +14,7 @@ import uvicorn
 
 from fission import durable, ownership
 from fission.adapters.keys import default_folder
-from fission.client.attach.attach import stop
+from fission.client.attach.attach import ask_to_stop
 from fission.core.addresses import bracketed
 from fission.dashboard.access import Access, Role
 from fission.dashboard.app import PAGE, make_app
@@ -84,7 +84,7 @@ async def _serve(
     watcher, taps = NetworkWatcher(folder), PipeTaps(folder)
     scraper = Scraper(folder.name, lambda: ask_client(folder))
     hosts = [bracketed(name) for name in found.names()]
-    app = make_app(watcher, taps, scraper, access, lambda: stop(folder), hosts, secure=certificate is not None)
+    app = make_app(watcher, taps, scraper, access, lambda: ask_to_stop(folder), hosts, secure=certificate is not None)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -91,13 +91,22 @@ def stop(folder: Path) -> None:
         UserError: the network is not running on this machine.
         EngineError: the network does not end.
     """
-    with Viewer(folder) as viewer:
-        process = viewer.ask(StopRun(), RunStopping).pid
+    process = ask_to_stop(folder)
     deadline = time.monotonic() + STOP_S
     while _alive(process):
         if time.monotonic() > deadline:
             raise EngineError(f"the client of {folder.name} (process {process}) has not ended for {STOP_S:g} s; kill -9 {process} ends it")
         time.sleep(LOOK_S)
+
+
+def ask_to_stop(folder: Path) -> int:
+    """Ask a running network to stop; return the process id of its client, which ends. Blocks.
+
+    Raises:
+        UserError: the network is not running on this machine.
+    """
+    with Viewer(folder) as viewer:
+        return viewer.ask(StopRun(), RunStopping).pid
 
 
 def runs_here(folder: Path) -> bool:
