@@ -32,10 +32,9 @@ test: debian-packages lint $(VENV)/.browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # The soak tests inject the same faults in quick succession, so that they overlap; here, each fault meets a network that has recovered.
-# faulthandler_timeout=0: no stack dumps of tests that are expected to take so long; a dump of a process that computes may also crash it.
 test-slow: debian-packages $(VENV)/.installed-dev $(VENV)/.browser
-	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile -o faulthandler_timeout=0
-	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
+	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
+	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak tests/cluster/test_random_faults.py
 
 lint: $(VENV)/.installed-dev $(VENV)/.browser
 	$(BIN)/ruff format --check .

@@ -122,7 +122,7 @@ def test_words_that_can_follow(fission: CommandLine, shell: str) -> None:
     assert "101" in asked("fission net echo 1")
     assert "101" in asked("fission net record 1")
     assert "2" in asked("fission net replay x.rec --job ")
-    assert set(asked("fission net graph --format ")) == {"mermaid", "dot", "html"}
+    assert set(asked("fission net graph --format ")) == {"mermaid", "dot", "html", "svg"}
     assert "simulate" in asked("fission net dance ")  # there is no such command, so one may follow
 
 

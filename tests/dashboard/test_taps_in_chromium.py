@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
+from fission.client.serve.control_server import RUNNING_FILE
 from tests.dashboard.pages import Page, owned, page_of
 from tests.dashboard.test_in_chromium import AXE, HOSTILE, SEEN_MS
 from tests.e2e.support import network
@@ -60,22 +62,22 @@ COLOURS = """(id) => {
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The page of a network with a pipe of each kind."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Page]]:
+    """The folder of a network with a pipe of each kind, and its page."""
     folder = tmp_path_factory.mktemp("page")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FISSION_KEYS", str(folder / "keys"))
         fission = CommandLine(folder)
-        fission.project(network(JOBS, LISTED))
+        project = fission.project(network(JOBS, LISTED))
         client = fission.start("net", "simulate", "--dashboard", "0")
         with owned(client):
-            yield page_of(client, "stderr")
+            yield project / "net", page_of(client, "stderr")
         fission.close()
 
 
 @pytest.fixture
-def panel(tab: Tab, shared: Page) -> Tab:
-    tab.goto(shared.address)
+def panel(tab: Tab, shared: tuple[Path, Page]) -> Tab:
+    tab.goto(shared[1].address)
     expect(tab.locator("#pipes tbody tr")).to_have_count(5, timeout=SEEN_MS)
     return tab
 
@@ -128,7 +130,13 @@ def test_bytes_are_read_as_the_numbers_that_the_user_chooses(panel: Tab) -> None
     expect(panel.locator("#tap-scope")).to_be_visible()
 
 
-def test_a_page_that_is_hidden_looks_at_nothing(panel: Tab) -> None:
+def test_a_page_that_is_hidden_looks_at_nothing(panel: Tab, shared: tuple[Path, Page]) -> None:
+    def connections() -> int:
+        """Return how many viewers the client of the network has."""
+        address = json.loads((shared[0] / "simulation" / RUNNING_FILE).read_text())["requests"]
+        lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        return sum(line[-1] == address and line[5] == "03" for line in lines)
+
     panel.locator("#pipes button").first.click()
     expect(panel.locator("#tap-scope")).to_be_visible(timeout=SEEN_MS)
     looking = connections()
@@ -143,12 +151,6 @@ def test_a_page_that_is_hidden_looks_at_nothing(panel: Tab) -> None:
         eventually(lambda wanted=wanted: connections() == wanted, DEADLINE_S, f"{wanted} connections to the client")  # type: ignore[misc]
     panel.close()
     eventually(lambda: connections() == 0, DEADLINE_S, "no connection to the client once the browser is gone")
-
-
-def connections() -> int:
-    """Return how many viewers the client of the network has."""
-    lines = Path("/proc/net/unix").read_text().splitlines()
-    return sum(line.endswith("/requests") and line.split()[5] == "03" for line in lines)
 
 
 def test_samples_are_played_once_their_rate_is_known(panel: Tab) -> None:

@@ -289,6 +289,15 @@ def announces_more(first: Buffer) -> bool:
     return len(first) > 2 and bool(first[2] & OUT_OF_BAND)
 
 
+def is_stamp(first: Buffer) -> bool:
+    """Whether a message is a `Stamp`.
+
+    Args:
+        first: first frame of the message.
+    """
+    return first[1] == STAMP
+
+
 def header_of(first: Buffer) -> tuple[int, int, int, int]:
     """Return kind, generation, sqn of the first block and number of blocks of a message.
 

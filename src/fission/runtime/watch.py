@@ -73,6 +73,8 @@ class Tap:
         if self._shut:
             return
         first = message[0]
+        if frames.is_stamp(first):
+            return  # it says more of a block that the viewer gets
         size = tapped.size_of(message) if self._payload else tapped.HEADER_SIZE
         header_only = not self._payload or (0 < self._largest < size + sum(lease.nbytes for lease in getattr(message, "leases", ())))
         if header_only:
