@@ -69,7 +69,12 @@ def taken() -> None:
 
 def ignore() -> None:
     """Ignore Ctrl-C, which would only make Python complain while it exits."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return
+        except KeyboardInterrupt:  # one that came before: Python handles it inside that call
+            continue
 
 
 class Noticed:

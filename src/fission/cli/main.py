@@ -17,7 +17,7 @@ from fission.cli import interrupts
 # Import everything else inside functions, after `interrupts` has installed its handler for Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from typing import NoReturn
 
@@ -44,19 +44,19 @@ EXTRAS = {
 def run() -> NoReturn:
     """The script ``fission``: ``startproject NAME``, or in a project ``NETWORK COMMAND``. Exits."""
     interrupts.install()
-    _exit(main())
+    _exit(main)
 
 
 def admin() -> NoReturn:
     """The script ``fission_admin.py``: ``NAME startproject``. Exits."""
     interrupts.install()
-    _exit(main(prog="fission_admin.py"))
+    _exit(lambda: main(prog="fission_admin.py"))
 
 
 def debug() -> NoReturn:
     """The script ``fission_debug.py``: shows the output of the running network's jobs. Exits."""
     interrupts.install()
-    _exit(_debug())
+    _exit(_debug)
 
 
 def _debug() -> int:
@@ -84,7 +84,7 @@ def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoR
     interrupts.install()
     from pathlib import Path
 
-    _exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
+    _exit(lambda: main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None, config_module: str = "") -> int:
@@ -124,8 +124,18 @@ def run_line(words: Sequence[str], session: Session) -> int:
             return 1
 
 
-def _exit(code: int) -> NoReturn:
-    interrupts.ignore()
+def _exit(command: Callable[[], int]) -> NoReturn:
+    """Run a command, which never raises, and exit with its code.
+
+    Ctrl-C may come when it has returned and is not ignored yet: it neither shows a traceback nor
+    kills.
+    """
+    code = interrupts.EXIT_INTERRUPTED
+    try:
+        code = command()
+        interrupts.ignore()
+    except KeyboardInterrupt:
+        interrupts.ignore()
     # If a KeyboardInterrupt was raised while exec() ran (dataclasses and named tuples use it), Python kills itself by SIGINT
     # at exit, although the exception was caught. The next exec() clears that state.
     exec("")
