@@ -45,9 +45,9 @@ SETTLE_S = 0.7
 @contextlib.contextmanager
 def served() -> Iterator[tuple[int, dict[str, str], psutil.Process]]:
     """Serve the page of the chain; yield its port, the header of a viewer, and its process."""
-    with tempfile.TemporaryDirectory(prefix="fission-bench-") as keys:
+    with tempfile.TemporaryDirectory(prefix="fission-bench-") as folder:
         command = [sys.executable, "manage.py", "chain", "dashboard", "--port", "0", "--no-browser"]
-        environment = os.environ | {"FISSION_KEYS": keys}
+        environment = os.environ | {"FISSION_KEYS": os.path.join(folder, "keys")}
         with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
