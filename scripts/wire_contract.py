@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "src" / "fission" / "wire_contract.json"
 CHANGELOG = ROOT / "CHANGELOG.md"
 #: Both ends belong to the same installation.
-LOCAL = ("viewer_to_client", "client_to_viewer", "client_to_fork_server", "fork_server_to_client")
+LOCAL = ("viewer_to_client", "client_to_viewer", "run_events", "client_to_fork_server", "fork_server_to_client")
 #: Modules whose constants say how blocks travel, and files are written that another version reads.
 FORMATS = (
     "fission.protocol.frames",

@@ -81,9 +81,13 @@ def test_an_expired_certificate_is_refused_and_renewed(tmp_path: Path) -> None:
     assert handshake(trusting, server, "localhost"), "the authority has stayed: browsers still trust it"
 
 
-def test_a_running_server_renews_its_certificate_before_it_expires(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["itself", "another server"])
+def test_the_certificate_of_a_running_server_is_renewed_before_it_expires(tmp_path: Path, by: str) -> None:
     certificate = made(tmp_path, NOW - timedelta(days=DAYS + 1))
     server, trusting = server_context(certificate), client(tmp_path)
+    if by == "another server":
+        assert PageCertificate(tmp_path, NAMES).renew(NOW)
+        assert not certificate.renew(NOW)
 
     async def serve() -> None:
         task = asyncio.create_task(keep_valid(certificate, server, 0.01))

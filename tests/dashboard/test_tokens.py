@@ -71,7 +71,7 @@ def test_names_are_taken_once_and_tokens_are_few(store: TokenStore) -> None:
     store.make("anna", Role.VIEWER)
     with pytest.raises(UserError, match="there is a token anna already"):
         store.make("anna", Role.OPERATOR)
-    with pytest.raises(UserError, match="there is no token otto; the tokens: anna"):
+    with pytest.raises(UserError, match="there is no token named otto; there are: anna"):
         store.revoke("otto")
     for number in range(MOST_TOKENS - 1):
         store.make(f"t{number}", Role.VIEWER)

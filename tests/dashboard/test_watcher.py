@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from fission.dashboard.watcher import HISTORY, LINES, NetworkWatcher
-from fission.protocol.messages.client_to_viewer import ShowFailure, ShowOutput, ShowText
+from fission.protocol.messages.run_events import ShowFailure, ShowOutput, ShowText
 
 
 def test_what_one_job_writes_pushes_out_neither_failures_nor_the_lines_of_others() -> None:

@@ -22,7 +22,7 @@ from fission.protocol.messages.codec import MAX_BYTES
 from fission.protocol.messages.job_to_client import JobWarning, SaveSnapshot
 from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
 from fission.protocol.splitter import Splitter
-from fission.protocol.stamps import Made
+from fission.protocol.stamps import Origin
 from tests.protocol.caught import assert_caught
 
 QUICK = settings(max_examples=300, deadline=None)
@@ -100,14 +100,14 @@ def shared_messages(draw: st.DrawFn) -> Data:
 opens = st.builds(Open, u32, u32, u32, sqns)
 ends = st.builds(lambda *place, how: End(*place, final=how == 1, more=how == 2), u32, u32, u32, sqns, how=st.integers(0, 2))
 starved = st.builds(Starved, u32, u32, u32, sqns)
-mades = st.builds(Made, u32, u32, st.floats(allow_nan=False, allow_infinity=False))
+origins = st.builds(Origin, u32, u32, st.floats(allow_nan=False, allow_infinity=False))
 stamps = st.builds(
     Stamp,
     u32,
     u32,
     u32,
     st.integers(1, CLOSED - 1),
-    st.lists(mades, min_size=1, max_size=4).map(lambda several: {made.source: made for made in several}),
+    st.lists(origins, min_size=1, max_size=4).map(lambda several: {origin.source: origin for origin in several}),
 )
 releases = st.builds(Release, u32, u32, u32, sqns, sqns)
 commands = st.builds(Command, st.builds(InputLine, line=st.text(max_size=5), first=st.booleans()) | st.builds(CloseOutput, pipe=sqns))
@@ -207,7 +207,7 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(End(7, 2, 3, 5, more=True)) == [header(kind=3, sqn=5, extra=2, **place)]
     assert encode(Starved(7, 2, 3, 5)) == [header(kind=7, sqn=5, **place)]
     stamp = header(kind=8, sqn=5, count=1, **place) + struct.pack("<IId", 9, 4, 0.5)
-    assert encode(Stamp(7, 2, 3, 5, {9: Made(9, 4, 0.5)})) == [stamp]
+    assert encode(Stamp(7, 2, 3, 5, {9: Origin(9, 4, 0.5)})) == [stamp]
     assert encode(Release(7, 2, 3, 5, 6)) == [header(kind=4, sqn=5, extra=6, **place)]
     assert encode(Release(7, 2, 3, 5, 6, had=True)) == [header(kind=4, flags=8, sqn=5, extra=6, **place)]
     (command,) = encode(Command(InputLine(line="é")))

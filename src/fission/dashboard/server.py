@@ -120,7 +120,8 @@ async def _serve(
 
 
 async def keep_valid(certificate: PageCertificate, context: ssl.SSLContext, every_s: float = RENEW_S) -> None:
-    """Renew the certificate of a running server before it expires: later connections get the new one. Never returns.
+    """Renew the certificate of a running server before it expires: later connections get the new one,
+    also if another server has renewed it. Never returns.
 
     Args:
         certificate: the server's.
@@ -130,10 +131,12 @@ async def keep_valid(certificate: PageCertificate, context: ssl.SSLContext, ever
     while True:
         await asyncio.sleep(every_s)
         try:
-            if await asyncio.to_thread(certificate.renew, datetime.now(timezone.utc)):
-                context.load_cert_chain(certificate.cert_file, certificate.key_file)
-        except UserError as why:  # the page keeps the certificate that it has
-            log.warning("%s", why)
+            await asyncio.to_thread(certificate.renew, datetime.now(timezone.utc))
+            server_context(certificate)  # tried elsewhere first: another server may just be writing the two files
+            # also if it was not renewed here: another server of this user may have renewed it
+            context.load_cert_chain(certificate.cert_file, certificate.key_file)
+        except (UserError, OSError) as why:  # ssl.SSLError is one; the page keeps the certificate that it has
+            log.warning("the page's certificate is not renewed: %s", why)
 
 
 def _token(folder: Path) -> str:

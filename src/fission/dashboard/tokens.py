@@ -87,7 +87,7 @@ class TokenStore:
         left = tuple(grant for grant in grants if grant.name != name)
         if len(left) == len(grants):
             known = ", ".join(grant.name for grant in grants) or "none"
-            raise UserError(f"there is no token {name}; the tokens: {known}")
+            raise UserError(f"there is no token named {name}; there are: {known}")
         self._write(left)
 
     def grants(self) -> tuple[Grant, ...]:

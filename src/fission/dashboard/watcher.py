@@ -19,7 +19,8 @@ from fission.client.attach.follow import as_json
 from fission.client.serve.control_server import Viewer
 from fission.dashboard.document import difference, document, ended, without_nulls
 from fission.errors import FissionError
-from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, NetworkDescribed, RunEvent, RunFollowed, RunStatus, ShowOutput
+from fission.protocol.messages.client_to_viewer import JobsMeasured, NetworkDescribed, RunFollowed, RunStatus
+from fission.protocol.messages.run_events import EVENTS, RunEvent, ShowOutput
 from fission.protocol.messages.viewer_to_client import DescribeNetwork, FollowRun, InspectRun, MeasureJobs
 
 #: Seconds between two measurements; arbitrary: fast enough for the eye, and 200 jobs answer in a few milliseconds.

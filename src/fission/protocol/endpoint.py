@@ -201,10 +201,10 @@ class Endpoint:
             output.restart(generation, self._window(spec))
         # last: the outputs know only now which older blocks they keep
         self.inputs.switch(generation, keeps=not self.spec.is_source)
-        for number, mades in self.stamps.switch(generation).items():
+        for number, origins in self.stamps.switch(generation).items():
             for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
                 if not spec.asynchronous:
-                    output.stamps.expect(number, mades)
+                    output.stamps.expect(number, origins)
 
     def reset(self, generation: int) -> None:
         """Take the client's order to number from 1 again in a new generation.
@@ -435,11 +435,11 @@ class Endpoint:
         if message.pipe not in self.inputs.pipes:
             raise RemoteProtocolError(f"pipe {message.pipe} is not an input of this job")
         rule, place = self.rule, (message.pipe, message.sqn, message.generation)
-        number, mades = self.stamps.arrived(*place, rule.generation, rule.done, message.mades)
+        number, origins = self.stamps.arrived(*place, rule.generation, rule.done, message.origins)
         if number:
             for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
                 if not spec.asynchronous:
-                    output.stamps.expect(number, mades)
+                    output.stamps.expect(number, origins)
 
     def _pass_pressure(self, now: float) -> None:
         # jobs further downstream may hold back releases for a snapshot too; the request arrives on many paths, and is passed on

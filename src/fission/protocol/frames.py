@@ -56,7 +56,7 @@ from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
 from fission.protocol.packed import Packed
 from fission.protocol.shared_blocks import Descriptor
-from fission.protocol.stamps import Made, Mades
+from fission.protocol.stamps import Origin, Origins
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -80,7 +80,7 @@ MAX_LENGTH = 2**32 - 1
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
-_MADE = struct.Struct("<IId")
+_ORIGIN = struct.Struct("<IId")
 _SWAP = sys.byteorder == "big"
 # looked up once, because decoding the most frequent message needs them
 _unpack_one_block, _ONE_BLOCK, _make_tuple = _HEADER_AND_LENGTH.unpack_from, _HEADER_AND_LENGTH.size, tuple.__new__
@@ -242,12 +242,12 @@ def encode_stamp(message: Stamp) -> bytes:
     Raises:
         LocalProtocolError: it has no source, too many, or a number is out of range.
     """
-    count = len(message.mades)
+    count = len(message.origins)
     if not 0 < count <= MAX_SOURCES:
         raise LocalProtocolError(f"a stamp has 1 to {MAX_SOURCES} sources; got {count}")
     try:
         header = _HEADER.pack(VERSION, STAMP, 0, message.pipe, message.incarnation, message.generation, message.sqn, count, 0)
-        return b"".join((header, *(_MADE.pack(*made) for made in message.mades.values())))
+        return b"".join((header, *(_ORIGIN.pack(*origin) for origin in message.origins.values())))
     except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 
@@ -342,7 +342,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
         message = job_to_client.CODEC.decode(_text(first, count, extra))
         return JobMessage(pipe, incarnation, message, bytes(first[_HEADER.size + count :]))
     if kind == STAMP:
-        return Stamp(pipe, incarnation, generation, sqn, _decode_mades(first, sqn, count, extra))
+        return Stamp(pipe, incarnation, generation, sqn, _decode_origins(first, sqn, count, extra))
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
@@ -358,11 +358,11 @@ def decode(frames: Sequence[Buffer]) -> Message:
     raise RemoteProtocolError(f"the kind must be one of 1 to 8; got {kind}")
 
 
-def _decode_mades(first: Buffer, sqn: int, count: int, extra: int) -> Mades:
-    if extra or not 0 < sqn < CLOSED or not 0 < count <= MAX_SOURCES or len(first) != _HEADER.size + count * _MADE.size:
+def _decode_origins(first: Buffer, sqn: int, count: int, extra: int) -> Origins:
+    if extra or not 0 < sqn < CLOSED or not 0 < count <= MAX_SOURCES or len(first) != _HEADER.size + count * _ORIGIN.size:
         raise RemoteProtocolError(f"a stamp is of one block and 1 to {MAX_SOURCES} sources; got {len(first)} bytes for {count}")
-    found = {source: Made(source, incarnation, at) for source, incarnation, at in _MADE.iter_unpack(memoryview(first)[_HEADER.size :])}
-    if len(found) != count or not all(isfinite(made.at) for made in found.values()):
+    found = {source: Origin(source, incarnation, at) for source, incarnation, at in _ORIGIN.iter_unpack(memoryview(first)[_HEADER.size :])}
+    if len(found) != count or not all(isfinite(origin.at) for origin in found.values()):
         raise RemoteProtocolError("a stamp names each of its sources once, with a finite time")
     return found
 

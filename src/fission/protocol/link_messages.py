@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from fission.protocol.messages.client_to_job import ClientToJob
 from fission.protocol.messages.job_to_client import JobToClient
-from fission.protocol.stamps import Mades
+from fission.protocol.stamps import Origins
 
 #: "Everything, for ever": a release of this number notifies the producer that its consumer needs nothing more.
 CLOSED = 2**63 - 1
@@ -117,14 +117,14 @@ class Stamp:
 
     Attributes:
         sqn: of the block.
-        mades: by source.
+        origins: by source.
     """
 
     pipe: int
     incarnation: int
     generation: int
     sqn: int
-    mades: Mades
+    origins: Origins
 
 
 @dataclass(frozen=True, slots=True)

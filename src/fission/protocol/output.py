@@ -278,8 +278,8 @@ class Output(ReplayBuffer):
 
     def _stamp(self, count: int) -> None:
         """Send the stamps of blocks that are sent next."""
-        for number, mades in self.stamps.sent(self.generation, self.window.next, count, self.put_at):
-            self._say_stamp(self.generation, number, mades)
+        for number, origins in self.stamps.sent(self.generation, self.window.next, count, self.put_at):
+            self._say_stamp(self.generation, number, origins)
 
     def _retain(self, message: list[Buffer], count: int, size: int) -> None:
         window = self.window

@@ -19,7 +19,7 @@ from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import Leased
 from fission.protocol.link_messages import CLOSED, End, Open, Release, Stamp, Starved
 from fission.protocol.pacing import COALESCE_BLOCKS
-from fission.protocol.stamps import Mades, OutputStamps
+from fission.protocol.stamps import Origins, OutputStamps
 from fission.protocol.window import SendWindow
 
 
@@ -164,8 +164,8 @@ class ReplayBuffer(ABC):
         blocks = 0
         for generation, window in [*self.older, (self.generation, self.window)]:
             self._out(self._opening(generation, window))
-            for number, mades in self.stamps.of(generation):
-                self._say_stamp(generation, number, mades)
+            for number, origins in self.stamps.of(generation):
+                self._say_stamp(generation, number, origins)
             for sent in window.unreleased():
                 item = sent.item
                 copied = isinstance(item, Leased) and (item.handed_on or not near)
@@ -318,8 +318,8 @@ class ReplayBuffer(ABC):
             return self.released
         return next((window.released for older, window in self.older if older == generation), CLOSED)
 
-    def _say_stamp(self, generation: int, number: int, mades: Mades) -> None:
-        self._out(frames.encode_stamp(Stamp(self.pipe, self._incarnation, generation, number, mades)))
+    def _say_stamp(self, generation: int, number: int, origins: Origins) -> None:
+        self._out(frames.encode_stamp(Stamp(self.pipe, self._incarnation, generation, number, origins)))
 
     def _find_allowed(self) -> None:
         self.allow = min(COALESCE_BLOCKS, self.window.room)

@@ -31,9 +31,12 @@ EVERY_S = 0.1
 #: Largest number of stamps that are kept for unreleased blocks, wait for their blocks, or wait to be reported. Arbitrary: more
 #: than are made while a window of blocks is under way; the oldest are forgotten.
 MOST = 1024
+#: Largest number of generations to come whose stamps are kept; the nearest stay. Arbitrary: there is seldom more than one, and a
+#: malformed message must not take memory for more.
+MOST_GENERATIONS = 4
 
 
-class Made(NamedTuple):
+class Origin(NamedTuple):
     """Where and when a block was made.
 
     Attributes:
@@ -61,15 +64,15 @@ class Sample(NamedTuple):
     seconds: float
 
 
-Mades = dict[int, Made]
+Origins = dict[int, Origin]
 
 
-def join(known: Mapping[int, Made], more: Mapping[int, Made]) -> Mades:
+def join(known: Mapping[int, Origin], more: Mapping[int, Origin]) -> Origins:
     """Return both, with the earliest time of each source."""
     found = dict(known)
-    for source, made in more.items():
-        if source not in found or made.at < found[source].at:
-            found[source] = made
+    for source, origin in more.items():
+        if source not in found or origin.at < found[source].at:
+            found[source] = origin
     return found
 
 
@@ -92,14 +95,16 @@ class Stamps:
             measured: whether samples are taken.
             ratio: as in the attribute.
         """
-        self.waiting: dict[int, Mades] = {}
+        self.waiting: dict[int, Origins] = {}
         self.samples: list[Sample] = []
         self.ratio = ratio
         self._block_counts = block_counts
         self._measured = measured
-        self._coming: dict[int, dict[int, Mades]] = {}  # by newer generation and compute block
+        self._coming: dict[int, dict[int, Origins]] = {}  # by newer generation and compute block
 
-    def arrived(self, pipe: int, number: int, generation: int, present: int, done: int, mades: Mapping[int, Made]) -> tuple[int, Mades]:
+    def arrived(
+        self, pipe: int, number: int, generation: int, present: int, done: int, origins: Mapping[int, Origin]
+    ) -> tuple[int, Origins]:
         """Take a stamp; return the number of the output block that results, and its stamp so far.
 
         Args:
@@ -108,17 +113,19 @@ class Stamps:
             generation: of the number.
             present: generation of the job.
             done: the last compute block that is done.
-            mades: of the stamp.
+            origins: of the stamp.
 
         Returns:
-            (0, {}) if there is no such block, or not yet in this generation.
+            (0, {}): there is no such block, or its generation has not begun.
         """
         count = self._block_counts.get(pipe, 0)
         block = (number - 1) // count + 1 if count else 0
         if not block or generation < present or (generation == present and block <= done):
             return 0, {}
         waiting = self.waiting if generation == present else self._coming.setdefault(generation, {})
-        found = waiting[block] = join(waiting.get(block, {}), mades)
+        while len(self._coming) > MOST_GENERATIONS:
+            del self._coming[max(self._coming)]
+        found = waiting[block] = join(waiting.get(block, {}), origins)
         while len(waiting) > MOST:
             del waiting[next(iter(waiting))]
         return (self.output(block), found) if generation == present else (0, {})
@@ -127,22 +134,22 @@ class Stamps:
         """Return the number of the last output block of a compute block; 0 if it is unknown."""
         return -(-block * self.ratio.numerator // self.ratio.denominator) if self.ratio else 0
 
-    def switch(self, generation: int) -> dict[int, Mades]:
+    def switch(self, generation: int) -> dict[int, Origins]:
         """Enter a new generation; return the stamps of its output blocks that have arrived."""
         self.waiting = self._coming.pop(generation, {})
         self._coming = {number: blocks for number, blocks in self._coming.items() if number > generation}
-        found: dict[int, Mades] = {}
-        for block, mades in self.waiting.items():
-            found[self.output(block)] = join(found.get(self.output(block), {}), mades)
+        found: dict[int, Origins] = {}
+        for block, origins in self.waiting.items():
+            found[self.output(block)] = join(found.get(self.output(block), {}), origins)
         found.pop(0, None)
         return found
 
     def done(self, number: int, now: float) -> None:
         """Note that compute blocks up to ``number`` are done."""
         for block in [block for block in self.waiting if block <= number]:
-            mades = self.waiting.pop(block)
+            origins = self.waiting.pop(block)
             if self._measured:
-                self.samples += (Sample(made.source, made.incarnation, now - made.at) for made in mades.values())
+                self.samples += (Sample(origin.source, origin.incarnation, now - origin.at) for origin in origins.values())
         del self.samples[:-MOST]
 
     def take(self) -> list[Sample]:
@@ -168,12 +175,12 @@ class OutputStamps:
         """
         self._source = source
         self.due = NEVER if source is None else -NEVER
-        self.coming: dict[int, Mades] = {}
-        self._kept: dict[tuple[int, int], Mades] = {}
+        self.coming: dict[int, Origins] = {}
+        self._kept: dict[tuple[int, int], Origins] = {}
 
-    def expect(self, number: int, mades: Mades) -> None:
+    def expect(self, number: int, origins: Origins) -> None:
         """Take the stamp of a block to come, which replaces an earlier one of that block."""
-        self.coming[number] = mades
+        self.coming[number] = origins
         while len(self.coming) > MOST:
             del self.coming[next(iter(self.coming))]
 
@@ -181,7 +188,7 @@ class OutputStamps:
         """Forget the blocks to come: numbering begins again."""
         self.coming.clear()
 
-    def sent(self, generation: int, first: int, count: int, put_at: float) -> list[tuple[int, Mades]]:
+    def sent(self, generation: int, first: int, count: int, put_at: float) -> list[tuple[int, Origins]]:
         """Return (number, stamp) of blocks that are about to be sent, and keep them.
 
         Args:
@@ -190,16 +197,16 @@ class OutputStamps:
             count: number of its blocks.
             put_at: time at which the first one was put.
         """
-        found: list[tuple[int, Mades]] = []
+        found: list[tuple[int, Origins]] = []
         if put_at >= self.due and self._source is not None:
             self.due = put_at + EVERY_S
-            found.append((first, {self._source[0]: Made(*self._source, put_at)}))
+            found.append((first, {self._source[0]: Origin(*self._source, put_at)}))
         for number in [number for number in self.coming if number < first + count]:
-            mades = self.coming.pop(number)
+            origins = self.coming.pop(number)
             if number >= first:
-                found.append((number, mades))
-        for number, mades in found:
-            self._kept[generation, number] = mades
+                found.append((number, origins))
+        for number, origins in found:
+            self._kept[generation, number] = origins
         while len(self._kept) > MOST:
             del self._kept[next(iter(self._kept))]
         return found
@@ -211,8 +218,10 @@ class OutputStamps:
             upto: returns the number up to which the blocks of a generation are released.
         """
         if self._kept:
-            self._kept = {(generation, number): mades for (generation, number), mades in self._kept.items() if number > upto(generation)}
+            self._kept = {
+                (generation, number): origins for (generation, number), origins in self._kept.items() if number > upto(generation)
+            }
 
-    def of(self, generation: int) -> list[tuple[int, Mades]]:
+    def of(self, generation: int) -> list[tuple[int, Origins]]:
         """Return (number, stamp) of the unreleased blocks of a generation."""
-        return [(number, mades) for (kept, number), mades in self._kept.items() if kept == generation]
+        return [(number, origins) for (kept, number), origins in self._kept.items() if kept == generation]

@@ -19,7 +19,8 @@ from fission.client.serve.control_server import RUNNING_FILE, Viewer, run_folder
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
 from fission.ports import Observer
 from fission.posix.exit_status import how_ended
-from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, RunFollowed, RunStatus, RunStopping, ShowSummary
+from fission.protocol.messages.client_to_viewer import JobsMeasured, RunFollowed, RunStatus, RunStopping
+from fission.protocol.messages.run_events import EVENTS, ShowSummary
 from fission.protocol.messages.viewer_to_client import FollowRun, InspectRun, MeasureJobs, StopRun
 
 #: Seconds that a client has to end after the request to stop: the grace of its jobs, and the cleaning up. Arbitrary.

@@ -17,10 +17,10 @@ from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.nodes import NodeInfo
 from fission.errors import UnknownNameError
 from fission.ports import Observer
-from fission.protocol.messages.client_to_viewer import (
+from fission.protocol.messages.client_to_viewer import RunFollowed
+from fission.protocol.messages.run_events import (
     EVENTS,
     RunEvent,
-    RunFollowed,
     ShowEnd,
     ShowFailure,
     ShowNodes,

@@ -9,7 +9,7 @@ from fission.project.drawing.picture import Box, Picture
 
 #: Height of the heading, in pixels; arbitrary.
 TITLE = 36
-#: A label's edge is white, as the page: a line that passes behind it does not cross its letters.
+#: Labels have an outline of the page's colour, so that a line behind one does not cross its letters.
 STYLE = """\
 svg text { font: 12px sans-serif; fill: #222 }
 svg .heading { font-size: 18px; font-weight: bold }

@@ -21,6 +21,7 @@ DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.job_to_client",
     "fission.protocol.messages.viewer_to_client",
     "fission.protocol.messages.client_to_viewer",
+    "fission.protocol.messages.run_events",
     "fission.protocol.messages.client_to_node",
     "fission.protocol.messages.node_to_client",
     "fission.protocol.messages.node_to_node",
