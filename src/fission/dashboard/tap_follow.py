@@ -23,7 +23,7 @@ from fission.protocol.messages.client_to_viewer import NetworkDescribed, PipesTa
 from fission.protocol.messages.viewer_to_client import DescribeNetwork, TapPipes
 from fission.protocol.tapped import Follower, Timeline
 
-#: Seconds between two updates, so at most four in a second: what the issue of the page demands.
+#: Seconds between two updates, so at most four in a second. Arbitrary: as often as the page draws.
 UPDATE_S = 0.25
 #: Bytes of copies in each `UPDATE_S`; of larger blocks, eight times as many. Arbitrary: enough for music in float64, and for a picture of
 #: 1000 x 1000 pixels in each update.

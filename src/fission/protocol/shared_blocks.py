@@ -41,8 +41,8 @@ INCARNATIONS = 4
 #: Slots begin at, and consist of, multiples of this many bytes. A page of most machines: memory
 #: comes in pages, and copies into them are fastest.
 ALIGNMENT = 4096
-#: Buffer size in bytes that a segment's table is designed for: buffers of this size fill it. From
-#: the issue, "64 KB and more".
+#: Buffer size in bytes that a segment's table is designed for: buffers of this size fill it. As
+#: `fission.runtime.codec.OUT_OF_BAND_BYTES`.
 SMALLEST_BYTES = 64 << 10
 #: Largest incarnation: a mark has 32 bits.
 MAX_INCARNATION = 2**32 - 1

@@ -32,8 +32,8 @@ Decoder: TypeAlias = Callable[[Any], Any]
 ColumnDecoder: TypeAlias = "Callable[[list[Any]], Iterable[Any]]"
 Refusal: TypeAlias = Callable[[BaseException], Exception]
 
-#: Buffers of at least this many bytes travel beside the pickle, which does not copy them. From the issue "big blocks at
-#: memory speed".
+#: Buffers of at least this many bytes travel beside the pickle, which does not copy them.
+#: Arbitrary.
 OUT_OF_BAND_BYTES = 64 << 10
 #: Returned by `frozen` for a value that it cannot freeze.
 NOT_FROZEN: Any = object()
