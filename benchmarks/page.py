@@ -43,10 +43,10 @@ SETTLE_S = 0.7
 
 
 @contextlib.contextmanager
-def served() -> Iterator[tuple[int, dict[str, str], psutil.Process]]:
-    """Serve the page of the chain; yield its port, the header of a viewer, and its process."""
+def served(network: str = "chain") -> Iterator[tuple[int, dict[str, str], psutil.Process]]:
+    """Serve the page of a running network; yield its port, the header of a viewer, and its process."""
     with tempfile.TemporaryDirectory(prefix="fission-bench-") as folder:
-        command = [sys.executable, "manage.py", "chain", "dashboard", "--port", "0", "--no-browser"]
+        command = [sys.executable, "manage.py", network, "dashboard", "--port", "0", "--no-browser"]
         environment = os.environ | {"FISSION_KEYS": os.path.join(folder, "keys")}
         with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True) as server:
             try:
@@ -58,31 +58,47 @@ def served() -> Iterator[tuple[int, dict[str, str], psutil.Process]]:
                 server.send_signal(signal.SIGINT)
 
 
-@contextlib.contextmanager
-def viewed(port: int, header: dict[str, str], path: str) -> Iterator[None]:
-    """Read a stream of the page in a thread for the duration of the block."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path, headers=header)
-    answer = connection.getresponse()
-    assert answer.status == 200
-    stream = connection.sock or answer.fp.raw._sock  # type: ignore[attr-defined]
-    got = 0
+class Stream:
+    """Reads a stream of the page in a thread, as a browser would. A context manager.
 
-    def read() -> None:
-        nonlocal got
+    Attributes:
+        bytes: number of bytes that have come.
+        updates: number of updates that have come.
+    """
+
+    def __init__(self, port: int, header: dict[str, str], path: str) -> None:
+        """Ask for the stream.
+
+        Args:
+            port: where the page is served.
+            header: the header of a viewer.
+            path: path of the stream.
+        """
+        self.bytes = self.updates = 0
+        self._path = path
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection.request("GET", path, headers=header)
+        self._answer = self._connection.getresponse()
+        assert self._answer.status == 200
+        self._socket = self._connection.sock or self._answer.fp.raw._sock  # type: ignore[attr-defined]
+        self._reader = threading.Thread(target=self._read)
+
+    def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            while chunk := answer.read1(1 << 16):
-                got += len(chunk)
+            while chunk := self._answer.read1(1 << 16):
+                self.bytes += len(chunk)
+                self.updates += chunk.count(b"\nevent:") + chunk.startswith(b"event:")
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        yield
-        assert got, f"nothing has come from {path}"
-    finally:
-        stream.shutdown(2)
-        reader.join()
-        connection.close()
+    def __enter__(self) -> Stream:
+        self._reader.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._socket.shutdown(2)
+        self._reader.join()
+        self._connection.close()
+        if kind is None:
+            assert self.bytes, f"nothing has come from {self._path}"
 
 
 def client_process() -> psutil.Process:
@@ -116,7 +132,7 @@ def main() -> int:
             for case in list(OPEN)[:: -1 if number % 2 else 1]:  # forth and back: what comes later must not look better or worse
                 with contextlib.ExitStack() as stack:
                     for path in OPEN[case]:
-                        stack.enter_context(viewed(port, header, path))
+                        stack.enter_context(Stream(port, header, path))
                     time.sleep(SETTLE_S)
                     found[case] = measured(options.seconds, processes)
             pairs["page"].append((found["page"], found["alone"]))

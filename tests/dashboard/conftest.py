@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import hygiene
 
@@ -21,11 +21,14 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: Milliseconds that a busy machine may take to show something, unless a test says otherwise. Arbitrary.
+SEEN_MS = 20_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     before = set(psutil.Process().children())
+    expect.set_options(timeout=SEEN_MS)
     with sync_playwright() as playwright:
         started = {child.pid for child in set(psutil.Process().children()) - before}
         hygiene.fixture_trees.update(started)

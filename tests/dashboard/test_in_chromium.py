@@ -66,6 +66,9 @@ def test_it_shows_the_graph_and_rates_that_change(tab: Tab, shared: Page) -> Non
     expect(rate).not_to_have_text(before or "", timeout=SEEN_MS)
     expect(tab.locator("#jobs tbody tr")).to_have_count(3)
     expect(tab.locator("[data-job='1']")).to_have_class(re.compile("running idle"), timeout=SEEN_MS)  # a source that sleeps is not busy
+    path = tab.locator("#paths tbody tr")
+    expect(path).to_have_count(1, timeout=SEEN_MS)
+    expect(path).to_contain_text(re.compile(r"Endless 1.*Show 3.*\d ms"))
 
 
 def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from typing import Any
 
 import pytest
@@ -51,7 +53,7 @@ Strict(inputs=[PicklePipe(5)]),
 
 
 @pytest.mark.slow
-def test_each_path_is_measured_and_late_blocks_are_counted_with_one_warning(fission: CommandLine) -> None:
+def test_each_path_is_measured_and_late_blocks_are_counted_with_one_warning_also_after_a_failover(fission: CommandLine) -> None:
     fission.project(network(JOBS, LISTED))
     client = fission.start("net", "simulate")
 
@@ -81,7 +83,14 @@ def test_each_path_is_measured_and_late_blocks_are_counted_with_one_warning(fiss
     assert re.search(r"^FROM +TO +BLOCKS +MIN MS +P50 MS +P99 MS +\+/- MS +LATE$", text, re.MULTILINE)
     assert re.search(r"^Ticks 2 +Strict 6 +\d+ +\d+\.\d +\d+\.\d +\d+\.\d +0\.0 +(\d+)/\1$", text, re.MULTILINE)
     assert "Ticks 1" in fission.run("net", "top", "--once", exit_code=0).stdout.partition("FROM")[2]
-    eventually(lambda: report()["jobs"][5]["late"] > strict["late"], 30, "more late blocks")
+    late = eventually(lambda: (now := report()["jobs"][5]["late"]) > strict["late"] and now, 30, "more late blocks")
+    os.kill(report()["jobs"][5]["pid"], signal.SIGKILL)
+    restarted = eventually(
+        lambda: (now := report()["jobs"][5])["restarts"] == 1 and now["late"] > late and now, 60, "late blocks of the next one"
+    )
+    assert restarted["late"] == restarted["judged"]  # what its first incarnation counted is not forgotten
+    found = eventually(all_measured, 60, "that every path is measured again")
+    assert {(path["source_name"], path["sink_name"]) for path in found["paths"]} == set(paths)
     warnings = [line for line in stop(client, fission.root).stderr.splitlines() if "later than DEADLINE = 0.2" in line]
     assert len(warnings) == 1
     assert warnings[0].startswith("Warning: Strict 6: a block came ")
