@@ -69,7 +69,7 @@ servers_pw: $(VENV)/.installed-provision
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf examples/*/simulation examples/*/local examples/*/runs examples/*/.fission-lock examples/*/collection examples/.emulate
+	rm -rf examples/*/simulation examples/*/local examples/*/runs examples/*/.fission-lock examples/*/collection examples/*/recordings examples/.emulate
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 debian-packages:

@@ -28,8 +28,8 @@ class Page:
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
         return self._ask("GET", path, headers or {})
 
-    def post(self, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
-        return self._ask("POST", path, headers)
+    def post(self, path: str, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+        return self._ask("POST", path, headers, body)
 
     def logged_in(self) -> dict[str, str]:
         """Return the header with the cookie."""
@@ -55,13 +55,15 @@ class Page:
     def eventually(self, predicate: Callable[[], bool], what: str) -> None:
         eventually(predicate, DEADLINE_S, what)
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
+    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         connection = self._connect()
         try:
             connection.putrequest(method, path, skip_host="Host" in headers)
             for name, value in headers.items():
                 connection.putheader(name, value)
-            connection.endheaders()
+            if body:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body or None)
             answer = connection.getresponse()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
         finally:

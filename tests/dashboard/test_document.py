@@ -92,8 +92,8 @@ def answer(source: dict[str, Any] | None, sink: dict[str, Any] | None = None) ->
 
 SHAPE = {
     "jobs": [
-        {"id": 1, "name": "Source 1", "local": False, "groups": ["ALL"]},
-        {"id": 2, "name": "Sink 2", "local": True, "groups": ["LOCAL"]},
+        {"id": 1, "name": "Source 1", "local": False, "groups": ["ALL"], "takes_lines": False},
+        {"id": 2, "name": "Sink 2", "local": True, "groups": ["LOCAL"], "takes_lines": True},
     ],
     "pipes": [{"id": 1, "kind": "PicklePipe", "source": 1, "target": 2, "optional": False, "encoding": "pickle", "rate": None}],
 }

@@ -28,11 +28,21 @@ class Stub:
         raise AssertionError(f"{name} is used")
 
 
+class Actions(Stub):
+    """Stands for what an operator can do."""
+
+    def __init__(self, stopped: list[str]) -> None:
+        self._stopped = stopped
+
+    def stop(self, by: str) -> None:
+        self._stopped.append(by)
+
+
 def application(stopped: list[str]) -> Starlette:
     parts = {name: Stub() for name in ("watcher", "scraper", "taps")}
     wanted = make_app.__code__.co_varnames[: make_app.__code__.co_argcount]
     parts = {name: part for name, part in parts.items() if name in wanted}
-    return make_app(**parts, access=ACCESS, stop=lambda: stopped.append("stopped"), hosts=["localhost"])  # type: ignore[arg-type]
+    return make_app(**parts, access=ACCESS, actions=Actions(stopped), hosts=["localhost"])  # type: ignore[arg-type]
 
 
 def status_of(app: Starlette, method: str, path: str, **headers: str) -> int:
@@ -101,7 +111,7 @@ def test_only_an_operator_acts_at_any_route(headers: dict[str, str]) -> None:
 def test_an_operator_acts(headers: dict[str, str]) -> None:
     stopped: list[str] = []
     assert status_of(application(stopped), "POST", "/stop", **headers) == 200
-    assert stopped == ["stopped"]
+    assert stopped == ["local (page)"]
 
 
 def test_a_new_route_is_guarded_without_being_asked() -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 #: Name of the cookie with the session, and of the header with its form token.
 COOKIE, FORM_HEADER = "fission_session", "x-fission-form"
+#: Name of the token of pages that are served to this machine alone.
+LOCAL_NAME = "local"
 
 
 class Role(str, Enum):
@@ -32,10 +34,12 @@ class Visitor:
         role: what it may do.
         form_token: what a request that changes something must carry; empty if it came with a token
             instead of a session, which no other site can make a browser send.
+        name: of the token, for the run's log.
     """
 
     role: Role
     form_token: str = ""
+    name: str = field(default="", compare=False)
 
     def may_act(self, form_token: str) -> bool:
         """Return whether this visitor may change something.
@@ -77,10 +81,10 @@ class Access:
         """Begin.
 
         Args:
-            tokens: role of each token.
+            tokens: role of each token, which are named `LOCAL_NAME`.
             stored: returns what is known of further tokens now.
         """
-        self._own = [Grant.of(token, role) for token, role in tokens.items()]
+        self._own = [Grant.of(token, role, name=LOCAL_NAME) for token, role in tokens.items()]
         self._stored = stored
 
     def session(self, token: str) -> str | None:
@@ -89,7 +93,7 @@ class Access:
         It follows from the token, so that a page stays logged in when the server starts again with
         the same tokens.
         """
-        return _derived(token, "session") if self._role(token) is not None else None
+        return _derived(token, "session") if self._grant(token) is not None else None
 
     def visitor(self, *, token: str = "", session: str = "") -> Visitor | None:
         """Return who sends a request; None if it proves nothing.
@@ -98,20 +102,20 @@ class Access:
             token: token of the request's Authorization header; may be empty.
             session: session of its cookie; may be empty.
         """
-        role = self._role(token)
-        if role is not None:
-            return Visitor(role)
+        known = self._grant(token)
+        if known is not None:
+            return Visitor(known.role, name=known.name)
         found, digest = None, _digest(session)
         for grant in self._grants():  # all of them: the time must not tell which one is near
             if _same(grant.session, digest):
-                found = Visitor(grant.role, _derived(session, "form"))
+                found = Visitor(grant.role, _derived(session, "form"), grant.name)
         return found
 
-    def _role(self, token: str) -> Role | None:
+    def _grant(self, token: str) -> Grant | None:
         found, digest = None, _digest(token)
         for grant in self._grants():
             if _same(grant.token, digest):
-                found = grant.role
+                found = grant
         return found
 
     def _grants(self) -> list[Grant]:

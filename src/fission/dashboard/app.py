@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,12 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
 from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.act_routes import NetworkActions, act_routes
 from fission.dashboard.loss_route import loss_route
 from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tap_routes import tap_route
 from fission.dashboard.watcher import Message, NetworkWatcher
-from fission.errors import FissionError
 
 PAGE = Path(__file__).parent / "page"
 #: Headers of every answer: nothing from elsewhere is loaded or run, and no other site may show the page in a frame.
@@ -49,7 +48,7 @@ def make_app(
     taps: PipeTaps,
     scraper: Scraper,
     access: Access,
-    stop: Callable[[], object],
+    actions: NetworkActions,
     hosts: list[str],
     *,
     secure: bool = False,
@@ -61,7 +60,7 @@ def make_app(
         taps: of the network's pipes.
         scraper: has its metrics.
         access: decides who may see and act.
-        stop: asks the network to stop; may block, and raises an error of FISSION if that fails.
+        actions: what an operator can do to the network.
         hosts: host names and addresses under which the page may be asked for: another name in the
             Host header is a site that points its own name here.
         secure: whether it is reached by TLS only.
@@ -93,13 +92,6 @@ def make_app(
         text, media_type = await scraper.text(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": media_type})
 
-    async def stop_network(request: Request) -> Response:
-        try:
-            await run_in_threadpool(stop)
-        except FissionError as why:
-            return JSONResponse({"error": str(why)}, 409)
-        return JSONResponse({})
-
     def refused(request: Request) -> Response | None:
         return PlainTextResponse(LOG_IN, 401) if _visitor(request, access) is None else None
 
@@ -108,7 +100,7 @@ def make_app(
             Route("/", index),
             Route("/messages", messages),
             Route("/metrics", metrics),
-            Route("/stop", stop_network, methods=["POST"]),
+            *act_routes(actions, lambda request: _visitor(request, access)),
             tap_route(taps, refused),
             loss_route(watcher.folder, refused),
             Mount("/page", StaticFiles(directory=PAGE)),

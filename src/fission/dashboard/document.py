@@ -62,6 +62,7 @@ def _job(shape: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: row[key] for key in JOB_KEYS},
         "local": shape["local"],
+        "takes_lines": shape["takes_lines"],
         "groups": list(shape["groups"]),
         "shares": {word: row[word] for word in SHARES},
         "limit": row["mostly"],

@@ -14,12 +14,13 @@ import uvicorn
 
 from fission import durable, ownership
 from fission.adapters.keys import default_folder
-from fission.client.attach.attach import ask_to_stop
 from fission.core.addresses import bracketed
 from fission.dashboard.access import Access, Role
+from fission.dashboard.act_routes import NetworkActions
 from fission.dashboard.app import PAGE, make_app
 from fission.dashboard.certificates import PageCertificate, server_context
 from fission.dashboard.listening import Listening, listen
+from fission.dashboard.pipe_recordings import PipeRecordings
 from fission.dashboard.scraper import Scraper, ask_client
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tokens import LOCAL_TOKEN_FILE, TOKEN_BYTES, TokenStore, pages_folder
@@ -81,10 +82,12 @@ async def _serve(
     announce: Callable[[], None],
     while_open: int | None,
 ) -> None:
-    watcher, taps = NetworkWatcher(folder), PipeTaps(folder)
+    taps, recordings = PipeTaps(folder), PipeRecordings(folder)
+    watcher = NetworkWatcher(folder, lambda: {"recordings": recordings.states()})
     scraper = Scraper(folder.name, lambda: ask_client(folder))
     hosts = [bracketed(name) for name in found.names()]
-    app = make_app(watcher, taps, scraper, access, lambda: ask_to_stop(folder), hosts, secure=certificate is not None)
+    actions = NetworkActions(folder, recordings)
+    app = make_app(watcher, taps, scraper, access, actions, hosts, secure=certificate is not None)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -107,12 +110,14 @@ async def _serve(
 
         def end() -> None:
             loop.remove_reader(while_open)
+            recordings.end()  # the client waits only a moment for this process
             server.should_exit = True
 
         loop.add_reader(while_open, end)
     try:
         await server.serve([found.listener])
     finally:
+        await asyncio.to_thread(recordings.close)
         await taps.close()
         if renewing is not None:
             renewing.cancel()

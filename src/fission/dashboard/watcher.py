@@ -7,7 +7,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -46,13 +46,15 @@ class NetworkWatcher:
         folder: the network's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, besides: Callable[[], Mapping[str, Any]] = dict) -> None:
         """Begin without a look at the network.
 
         Args:
             folder: the network's folder.
+            besides: returns members of the document that do not come from the network.
         """
         self.folder = folder
+        self._besides = besides
         self._document: dict[str, Any] = {}
         self._events: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._lines: dict[int, deque[dict[str, Any]]] = {}  # by job: what one writes must not push out another's
@@ -132,6 +134,7 @@ class NetworkWatcher:
     # those who look
 
     def _show(self, fresh: dict[str, Any]) -> None:
+        fresh = {**fresh, **self._besides()}
         patch = difference(self._document, fresh)
         self._document = fresh
         if patch:

@@ -20,7 +20,7 @@ from fission.core.jobs import ExecutableJob
 from fission.errors import DefinitionError, Fault, UserError, error_text
 
 #: Files and folders that runs create in a network's folder, which are never copied.
-RUN_FOLDERS = {"simulation", "local", "runs", "collection", ".fission-lock"}
+RUN_FOLDERS = {"simulation", "local", "runs", "collection", "recordings", ".fission-lock"}
 #: Largest number of files and folders in DEPENDENCIES. Arbitrary: copying that many takes a minute, counting them a second.
 MOST_FILES = 200_000
 

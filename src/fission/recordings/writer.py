@@ -7,6 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,29 @@ from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PA
 FLUSH_BYTES, FLUSH_S = 1 << 20, 0.5
 
 
+@dataclass(frozen=True)
+class PipeFacts:
+    """What a recording says of a pipe.
+
+    Attributes:
+        id: its number.
+        made_by: module and name of its class.
+        block_size: its BLOCK_SIZE.
+        block_count: its BLOCK_COUNT.
+    """
+
+    id: int
+    made_by: str
+    block_size: int | str
+    block_count: int
+
+    @staticmethod
+    def of(pipe: BasePipe) -> PipeFacts:
+        """Return the facts of a pipe."""
+        kind = type(pipe)
+        return PipeFacts(pipe.id, f"{kind.__module__}.{kind.__qualname__}", pipe.BLOCK_SIZE, pipe.BLOCK_COUNT)
+
+
 class Recorder:
     """Writes a recording. It is a context manager that calls `close` at its end.
 
@@ -30,13 +54,15 @@ class Recorder:
         size: size of the file in bytes.
     """
 
-    def __init__(self, path: str | os.PathLike[str], network: str, pipes: Iterable[BasePipe], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], network: str, pipes: Iterable[BasePipe | PipeFacts], *, overwrite: bool = False
+    ) -> None:
         """Create the file.
 
         Args:
             path: path of the file.
             network: name of the recorded network.
-            pipes: pipes that are recorded.
+            pipes: pipes that are recorded, or what is known of them where their classes are not loaded.
             overwrite: whether an existing file is overwritten.
 
         Raises:
@@ -56,7 +82,7 @@ class Recorder:
             raise UserError(f"{self.path} exists already; name another file, or overwrite it with --overwrite") from None
         except OSError as why:
             raise UserError(f"{self.path} cannot be written: {why.strerror}") from None
-        header = {"network": network, "began": time.time(), "pipes": {str(pipe.id): _described(pipe) for pipe in pipes}}
+        header = {"network": network, "began": time.time(), "pipes": dict(map(_described, pipes))}
         text = durable.seal(header)
         self._put(START.pack(MAGIC, VERSION, len(text)) + text)
         self._flush()
@@ -88,6 +114,15 @@ class Recorder:
         self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
         self.blocks += len(payloads)
         if self._bytes >= FLUSH_BYTES or time.monotonic() - self._flushed_at >= FLUSH_S:
+            self._flush()
+
+    def flush(self) -> None:
+        """Pass what is buffered to the operating system.
+
+        Raises:
+            OSError: as in `write`.
+        """
+        if self._waiting:
             self._flush()
 
     def close(self, missed: Mapping[int, int] | None = None) -> None:
@@ -152,6 +187,6 @@ class Recorder:
         self.size += whole
 
 
-def _described(pipe: BasePipe) -> dict[str, Any]:
-    kind = type(pipe)
-    return {"class": f"{kind.__module__}.{kind.__qualname__}", "block_size": pipe.BLOCK_SIZE, "block_count": pipe.BLOCK_COUNT}
+def _described(pipe: BasePipe | PipeFacts) -> tuple[str, dict[str, Any]]:
+    facts = pipe if isinstance(pipe, PipeFacts) else PipeFacts.of(pipe)
+    return str(facts.id), {"class": facts.made_by, "block_size": facts.block_size, "block_count": facts.block_count}

@@ -100,14 +100,18 @@ def stop(folder: Path) -> None:
         time.sleep(LOOK_S)
 
 
-def ask_to_stop(folder: Path) -> int:
+def ask_to_stop(folder: Path, by: str = "") -> int:
     """Ask a running network to stop; return the process id of its client, which ends. Blocks.
+
+    Args:
+        folder: the network's folder.
+        by: who asks, for the run's log; empty: this user, at this machine.
 
     Raises:
         UserError: the network is not running on this machine.
     """
     with Viewer(folder) as viewer:
-        return viewer.ask(StopRun(), RunStopping).pid
+        return viewer.ask(StopRun(by=by), RunStopping).pid
 
 
 def runs_here(folder: Path) -> bool:

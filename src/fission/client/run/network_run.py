@@ -33,6 +33,7 @@ from fission.client.run.plan import RunPlan
 from fission.client.run.run_counts import answer_counts
 from fission.client.run.service_notices import report_to
 from fission.client.run.storage.disk_threads import DiskThreads
+from fission.client.serve.actions import answer_actions
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
@@ -98,6 +99,8 @@ class NetworkRun:
         self._broadcast.open(requests, sorted(self._loaded.network.jobs), self._follow)
 
         async def stop(request: StopRun, connection: Connection) -> RunStopping:
+            if request.by:
+                self._observer.notice(f"{request.by} has stopped the network")
             self._end("stopped")
             return RunStopping(pid=os.getpid())
 
@@ -125,6 +128,7 @@ class NetworkRun:
 
         requests.answer(StopRun, stop)
         requests.answer(InspectRun, status)
+        answer_actions(self._observer, requests)
         answer_description(self._loaded.network, requests)
         answer_counts(coordinator, requests)
         answer_losses(self._loaded.network, coordinator.known_nodes, coordinator.supervisor, requests)

@@ -196,12 +196,18 @@ class Consoles:
         if request.last:
             line, connection.pieces = "".join(connection.pieces), []
             self._tell(request.job, line)
+            self._note(request.by, f"has sent a line of {len(line)} characters to {self._jobs[request.job]._fission_name}")
         return ConsoleAnswer()
 
     async def _end(self, request: EndConsole, connection: Connection) -> ConsoleAnswer:
         self._console(request.job)
         self._tell(request.job, None)
+        self._note(request.by, f"has ended the console {self._jobs[request.job]._fission_name}")
         return ConsoleAnswer()
+
+    def _note(self, by: str, action: str) -> None:
+        if by:
+            self._observer.notice(f"{by} {action}")
 
     def _console(self, job: int) -> LinesInFlight:
         """Return the lines in flight to a job that takes lines.

@@ -7,6 +7,7 @@ from typing import Literal
 
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.base import BasePipe, group_names
+from fission.core.jobs import InteractiveJob
 from fission.core.network import Network
 from fission.core.pipes import WriteJSONMixIn, WritePickleMixIn
 from fission.protocol.messages.client_to_viewer import JobShape, NetworkDescribed, PipeShape
@@ -18,7 +19,8 @@ def describe(network: Network) -> NetworkDescribed:
     jobs = []
     for number, job in sorted(network.jobs.items()):
         groups = tuple(group_names(job.GROUPS))
-        jobs.append(JobShape(id=number, name=job._fission_name, local="LOCAL" in groups, groups=groups))
+        lines = isinstance(job, InteractiveJob)
+        jobs.append(JobShape(id=number, name=job._fission_name, local="LOCAL" in groups, groups=groups, takes_lines=lines))
     pipes = []
     for number, pipe in network.pipes.items():
         source, target = network.producer(number), network.consumer(number)
@@ -32,6 +34,9 @@ def describe(network: Network) -> NetworkDescribed:
                     optional=bool(pipe.ASYNC),
                     encoding=encoding_of(pipe),
                     rate=rate_of(pipe),
+                    made_by=f"{type(pipe).__module__}.{type(pipe).__qualname__}",
+                    block_size=pipe.BLOCK_SIZE,
+                    block_count=pipe.BLOCK_COUNT,
                 )
             )
     return NetworkDescribed(network=network.name, jobs=tuple(jobs), pipes=tuple(pipes))

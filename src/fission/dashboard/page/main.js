@@ -1,6 +1,7 @@
 // The page of a running network: joins the stream of messages to the views.
 
 import uPlot from "./libraries/uPlot.esm.js";
+import { ConsoleForm, Operator, RecordButton, confirmed } from "./act.js";
 import { GraphView } from "./graph.js";
 import { append } from "./log.js";
 import { History, bytes, concerns, duration, merged, rate, share } from "./model.js";
@@ -16,9 +17,10 @@ const at = (id) => document.getElementById(id);
 
 /** @type {any} the document */
 let state = {};
-let formToken = "";
 let chosen = "";
-let asked = false;
+const operator = new Operator();
+const consoleForm = new ConsoleForm(operator);
+const recordButton = new RecordButton(operator);
 const history = new History(HISTORY_S);
 /** What jobs have written, and everything else that has happened, for the panel of a job.
  * @type {any[]} */
@@ -57,6 +59,7 @@ const pipes = new TableView(at("pipes"), "Pipes", [
   ["Queue", (pipe) => String(pipe.queue ?? "-")],
   ["Dropped", (pipe) => String(pipe.dropped ?? "-")],
   ["Latency", (pipe) => duration(pipe.latency_s)],
+  ["Recording", (_, key) => (state.recordings?.[key]?.running ? bytes(state.recordings[key].bytes) : "-")],
 ], look);
 const paths = new TableView(at("paths"), "Latencies", [
   ["From", (path) => path.source_name],
@@ -94,11 +97,17 @@ function look(pipe) {
   const { kind, source, target, encoding, rate } = state.pipes[pipe];
   const name = `Pipe ${pipe}: ${state.jobs?.[source]?.name ?? "-"} to ${state.jobs?.[target]?.name ?? "-"}`;
   tap.open(pipe, { name, kind, encoding, rate: rate ?? 0 });
+  showRecording();
+}
+
+function showRecording() {
+  recordButton.show(tap.pipe, state.recordings?.[tap.pipe], !!state.running);
 }
 
 function showDetail() {
   const job = state.jobs?.[chosen];
   if (!job) return;
+  consoleForm.show(chosen, job);
   at("detail-title").textContent = job.name;
   const facts = [
     ["State", job.state],
@@ -154,6 +163,7 @@ function show() {
   const now = Date.now() / 1000;
   for (const [id, job] of Object.entries(state.jobs ?? {})) history.add(id, now, { in: job.in_per_s ?? null, out: job.out_per_s ?? null });
   if (!at("detail").hidden) showDetail();
+  if (!at("tap").hidden) showRecording();
 }
 
 /** @param {any[]} events */
@@ -175,20 +185,9 @@ at("close-detail").addEventListener("click", () => {
   at("detail").hidden = true;
   /** @type {HTMLElement | null} */ (document.querySelector(`[data-job="${chosen}"]`))?.focus();
 });
-at("stop").addEventListener("click", async () => {
-  if (!asked) {
-    asked = true;
-    at("stop").textContent = "Really stop it?";
-    return;
-  }
-  asked = false;
-  at("stop").textContent = "Stop the network";
-  const answer = await fetch("/stop", { method: "POST", headers: { "x-fission-form": formToken } });
-  if (!answer.ok) note([{ event: "ShowText", kind: "warning", text: (await answer.json()).error, at: Date.now() / 1000 }]);
-});
-at("stop").addEventListener("blur", () => {
-  asked = false;
-  at("stop").textContent = "Stop the network";
+confirmed(at("stop"), "Really stop it?", async () => {
+  const text = await operator.post("/stop");
+  if (text) note([{ event: "ShowText", kind: "warning", text, at: Date.now() / 1000 }]);
 });
 for (const [name, text] of [
   ["busy", "busy: computes"],
@@ -216,8 +215,8 @@ addEventListener("resize", () => {
 const messages = new EventSource("/messages");
 messages.addEventListener("visitor", (event) => {
   const visitor = JSON.parse(event.data);
-  formToken = visitor.form;
-  at("stop").hidden = visitor.role !== "operator";
+  operator.is(visitor);
+  at("stop").hidden = !operator.mayAct;
 });
 messages.addEventListener("document", (event) => {
   state = JSON.parse(event.data);

@@ -53,6 +53,15 @@ export function share(value) {
   return value === undefined || value === null ? "-" : `${(100 * value).toFixed(0)} %`;
 }
 
+/** What is said of the recording of a pipe.
+ * @param {any} recording member of the document; undefined: there is none */
+export function recorded(recording) {
+  if (!recording) return "";
+  const missed = recording.missed ? `, ${recording.missed} missed` : "";
+  const facts = `${recording.blocks} blocks, ${bytes(recording.bytes)}${missed}, in ${recording.file}`;
+  return recording.running ? `Recording: ${facts}; started by ${recording.by}` : `Recorded ${facts}; ended: ${recording.reason}`;
+}
+
 /** The values of the last minutes, one series for each name. */
 export class History {
   /** @param {number} seconds how far back it reaches */

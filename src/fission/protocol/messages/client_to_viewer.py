@@ -183,12 +183,14 @@ class JobShape(Part, frozen=True):
         name: class and id.
         local: whether it runs on the client.
         groups: names of the groups of nodes that may run it.
+        takes_lines: whether it is an InteractiveJob.
     """
 
     id: Whole
     name: str
     local: bool
     groups: tuple[str, ...]
+    takes_lines: bool = False
 
 
 class PipeShape(Part, frozen=True):
@@ -202,6 +204,9 @@ class PipeShape(Part, frozen=True):
         optional: whether its consumer runs without waiting for it.
         encoding: of its blocks, as far as its class tells.
         rate: samples per second, if its class has a RATE.
+        made_by: module and name of its class; with the next two what a recording says of it.
+        block_size: its BLOCK_SIZE.
+        block_count: its BLOCK_COUNT.
     """
 
     id: Whole
@@ -211,6 +216,9 @@ class PipeShape(Part, frozen=True):
     optional: bool
     encoding: Literal["pickle", "json", "bytes"] = "bytes"
     rate: float | None = None
+    made_by: str = ""
+    block_size: int | str = 1
+    block_count: int = 1
 
 
 class PipeCounts(Part, frozen=True):
@@ -393,6 +401,10 @@ class RunStopping(Message, frozen=True, tag="run_stopping"):
     pid: int
 
 
+class ActionNoted(Message, frozen=True, tag="action_noted"):
+    """The answer to `NoteAction`: the run's log has it."""
+
+
 class LogsCollected(Message, frozen=True, tag="logs_collected"):
     """The answer to `CollectLogs`.
 
@@ -432,7 +444,7 @@ class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
 
 ClientToViewer: TypeAlias = (
     "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | LossForeseen | NetworkDescribed | RunCounted | RunStopping"
-    "| LogsCollected | PipesTapped | RunFollowed | ConsoleAnswer"
+    "| ActionNoted | LogsCollected | PipesTapped | RunFollowed | ConsoleAnswer"
 )
 
 CODEC: Codec[ClientToViewer] = Codec(
@@ -445,6 +457,7 @@ CODEC: Codec[ClientToViewer] = Codec(
     NetworkDescribed,
     RunCounted,
     RunStopping,
+    ActionNoted,
     LogsCollected,
     PipesTapped,
     RunFollowed,

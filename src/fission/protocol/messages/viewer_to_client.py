@@ -46,7 +46,25 @@ class CountRun(Message, frozen=True, tag="count_run"):
 
 
 class StopRun(Message, frozen=True, tag="stop_run"):
-    """Stop the network; the answer is `RunStopping`."""
+    """Stop the network; the answer is `RunStopping`.
+
+    Attributes:
+        by: who asks for it; empty: the user of this machine, whose command shows what happens.
+    """
+
+    by: str = ""
+
+
+class NoteAction(Message, frozen=True, tag="note_action"):
+    """Show in the run's log what a user has done to the network; the answer is `ActionNoted`.
+
+    Attributes:
+        by: who.
+        action: what, in words that follow the name.
+    """
+
+    by: str
+    action: str
 
 
 class CollectLogs(Message, frozen=True, tag="collect_logs"):
@@ -109,11 +127,14 @@ class SendLine(Message, frozen=True, tag="send_line"):
         job: its id.
         line: the text, without the line break.
         last: whether the line ends with this piece.
+        by: who has sent it, which the run's log then says; empty, as in `EndConsole`: the user of
+            this machine.
     """
 
     job: Whole
     line: str
     last: bool = True
+    by: str = ""
 
 
 class EndConsole(Message, frozen=True, tag="end_console"):
@@ -121,14 +142,16 @@ class EndConsole(Message, frozen=True, tag="end_console"):
 
     Attributes:
         job: its id.
+        by: who says so.
     """
 
     job: Whole
+    by: str = ""
 
 
 ViewerToClient: TypeAlias = (
-    "MeasureJobs | LocateJobs | InspectRun | ForeseeLoss | DescribeNetwork | CountRun | StopRun | CollectLogs | TapPipes"
-    "| FollowRun | CheckConsole | SendLine | EndConsole"
+    "MeasureJobs | LocateJobs | InspectRun | ForeseeLoss | DescribeNetwork | CountRun | StopRun | NoteAction | CollectLogs"
+    "| TapPipes | FollowRun | CheckConsole | SendLine | EndConsole"
 )
 
 CODEC: Codec[ViewerToClient] = Codec(
@@ -140,6 +163,7 @@ CODEC: Codec[ViewerToClient] = Codec(
     DescribeNetwork,
     CountRun,
     StopRun,
+    NoteAction,
     CollectLogs,
     TapPipes,
     FollowRun,
