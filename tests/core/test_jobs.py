@@ -437,6 +437,47 @@ def test_forwarding(inputs: int, outputs: int, values: tuple[Any, ...], result: 
     assert job.run(*values) == result
 
 
+# -- DEADLINE of one job
+
+
+class Strict(PythonJob):
+    DEADLINE = 2.0
+
+
+class Keeps(PythonJob):
+    def __init__(self, deadline: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mine = deadline
+
+
+class PassesOn(Strict):
+    def __init__(self, **kwargs: Any) -> None:
+        self.seen = set(kwargs)
+        super().__init__(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("job", "deadline"),
+    [
+        (lambda: Strict(inputs=pipes(1)), 2.0),
+        (lambda: Strict(inputs=pipes(1), deadline=0.5), 0.5),
+        (lambda: Strict(inputs=pipes(1), deadline=None), None),
+        (lambda: PythonJob(inputs=pipes(1), deadline=0.5), 0.5),
+        (lambda: PassesOn(inputs=pipes(1), deadline=0.5), 0.5),
+        (lambda: ClockJob(1, outputs=pipes(1), deadline=0.5), 0.5),
+        (lambda: Keeps("mine", inputs=pipes(1)), None),
+        (lambda: Keeps(deadline="mine", inputs=pipes(1)), None),
+    ],
+)
+def test_a_job_takes_a_deadline_of_its_own(job: Callable[[], Any], deadline: float | None) -> None:
+    made = job()
+    assert deadline == made.DEADLINE
+    assert getattr(made, "seen", {"inputs"}) == {"inputs"}, "its class does not see the argument"
+    assert getattr(made, "mine", "mine") == "mine", "an argument of its own is left to it"
+    assert deadline == pickle.loads(pickle.dumps(made)).DEADLINE
+    assert Strict.DEADLINE == 2.0
+
+
 # -- LoggingJob
 
 

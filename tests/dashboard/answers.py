@@ -15,6 +15,7 @@ from fission.protocol.messages.client_to_viewer import (
     MeasuredJob,
     NetworkDescribed,
     NodeRow,
+    PathRow,
     PipeCounts,
     PipeShape,
     RunCounted,
@@ -22,13 +23,21 @@ from fission.protocol.messages.client_to_viewer import (
 )
 from fission.protocol.messages.job_to_client import InputMeasures, InputTotals, OutputMeasures
 
+PATH = PathRow(source=1, sink=2, blocks=50, min_s=0.01, p50_s=0.02, p99_s=0.3, uncertainty_s=0.001)
+
 
 def node(name: str, *, up: bool = True, **values: Any) -> NodeRow:
     known = {"cpu": 25.0, "memory": 1 << 30, "disk": 1 << 33, "swap": 10.0, "TQ": 51, "rtt": 0.002, "max_jobs": 4}
     return NodeRow(**{"name": name, "ip": "10.0.0.1", "groups": (), "jobs": (), "up": up, "links": {}, **known, **values})
 
 
-def answers(*, nodes: tuple[NodeRow, ...] | None = None, standing: JobStandstill | None = None, last: float | None = 90.0) -> Answers:
+def answers(
+    *,
+    nodes: tuple[NodeRow, ...] | None = None,
+    standing: JobStandstill | None = None,
+    last: float | None = 90.0,
+    paths: tuple[PathRow, ...] = (PATH,),
+) -> Answers:
     measured = MeasuredJob(
         incarnation=2,
         at=1.0,
@@ -43,8 +52,10 @@ def answers(*, nodes: tuple[NodeRow, ...] | None = None, standing: JobStandstill
         memory=1000,
     )
     rows = tuple(
-        JobRow(id=number, name=name, state="running", node="n1", restarts=1, pid=7, measured=one, standing=standing)
-        for number, name, one in ((1, "Source 1", measured), (2, "Sink 2", None))
+        JobRow(
+            id=number, name=name, state="running", node="n1", restarts=1, pid=7, measured=one, standing=standing, late=late, judged=judged
+        )
+        for number, name, one, late, judged in ((1, "Source 1", measured, None, None), (2, "Sink 2", None, 3, 20))
     )
     totals = (
         JobTotals(
@@ -75,6 +86,6 @@ def answers(*, nodes: tuple[NodeRow, ...] | None = None, standing: JobStandstill
             pipes=(PipeShape(id=1, kind="PicklePipe", source=1, target=2, optional=False),),
         ),
         status=RunStatus(nodes=(node("n1"), node("n2", up=False, rtt=None)) if nodes is None else nodes, failovers=(), run="1", pid=1),
-        measured=JobsMeasured(time=100.0, network="net", jobs=rows),
+        measured=JobsMeasured(time=100.0, network="net", jobs=rows, paths=paths),
         counted=RunCounted(since=50.0, jobs=totals, failovers=2, failover_s=1.25),
     )

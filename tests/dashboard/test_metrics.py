@@ -7,17 +7,21 @@ import re
 import subprocess
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from prometheus_client import parser
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from fission.dashboard.metrics import MOST_NODES, Answers, families
+from fission.dashboard import metrics
+from fission.dashboard.metrics import MOST_NODES, MOST_PATHS, Answers, families
 from fission.dashboard.scraper import CACHE_S, Scraper
-from fission.protocol.messages.client_to_viewer import JobStandstill
-from tests.dashboard.answers import answers, node
+from fission.protocol.messages.client_to_viewer import JobStandstill, PathRow
+from tests.dashboard.answers import PATH, answers, node
 
 LABELS = {"network", "job", "pipe", "node"}
+#: Of a path; `MOST_PATHS` bounds their pairs.
+PATH_LABELS = {"source", "sink"}
 #: Labels of infos, and of states, whose values config.py or FISSION bounds.
 DESCRIBING = {"fission_job_state": {"state"}, "fission_pipe_info": {"source", "target", "kind"}, "fission_build_info": {"version"}}
 
@@ -42,7 +46,11 @@ def faults(found: Iterable[Metric]) -> list[str]:
     wrong = []
     for family in found:
         for sample in family.samples:
-            extra = sample.labels.keys() - LABELS - DESCRIBING.get(sample.name, set())
+            extra = (
+                sample.labels.keys()
+                - LABELS
+                - DESCRIBING.get(sample.name, PATH_LABELS if sample.name.startswith("fission_path_") else set())
+            )
             if extra:
                 wrong.append(f"{sample.name} has the labels {extra}")
             if not sample.name.startswith("fission_"):
@@ -88,6 +96,39 @@ def test_the_values_are_those_of_the_client() -> None:
     assert found["fission_node_cpu_free_ratio"] == {"n1": 0.25, "n2": 0.25}
     assert found["fission_node_link_quality_ratio"]["n1"] == 0.2
     assert found["fission_node_round_trip_seconds"] == {"n1": 0.002}
+
+
+def test_latencies_and_late_blocks_are_there() -> None:
+    found = values(answers())
+    wanted = {"latency_min": 0.01, "latency_p50": 0.02, "latency_p99": 0.3, "latency_uncertainty": 0.001}
+    assert {name: found[f"fission_path_{name}_seconds"] for name in wanted} == {
+        name: {"Sink 2,Source 1": seconds} for name, seconds in wanted.items()
+    }
+    assert found["fission_path_measured_blocks"] == {"Sink 2,Source 1": 50}
+    assert found["fission_job_late_blocks_total"] == {"Sink 2": 3}, "a job without DEADLINE has none"
+    assert found["fission_job_judged_blocks_total"] == {"Sink 2": 20}
+
+
+def many_paths(number: int) -> tuple[PathRow, ...]:
+    """Return paths of growing latency."""
+    return tuple(msgspec.structs.replace(PATH, p99_s=float(index), blocks=index) for index in range(number))
+
+
+def series_of_paths(found: list[Metric]) -> list[float]:
+    """Return the blocks of each path with series."""
+    return [sample.value for family in found for sample in family.samples if sample.name == "fission_path_measured_blocks"]
+
+
+def test_paths_have_a_bounded_number_of_series() -> None:
+    found = list(families("net", "1", answers(paths=many_paths(MOST_PATHS + 50))))
+    assert sorted(series_of_paths(found)) == list(range(50, MOST_PATHS + 50)), "the slowest ones come first"
+    (omitted,) = [sample.value for family in found for sample in family.samples if sample.name == "fission_paths_omitted"]
+    assert omitted == 50
+
+
+def test_an_unbounded_number_of_series_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_PATHS", 10**9)
+    assert len(series_of_paths(list(families("net", "1", answers(paths=many_paths(MOST_PATHS + 50)))))) > MOST_PATHS
 
 
 def test_a_network_that_does_not_answer_is_down() -> None:

@@ -36,6 +36,7 @@ ALLOCATION_TIMEOUT = 0
 RESTARTS = 0
 RESTART_WINDOW = 5.5
 ORPHAN_TIMEOUT = 7
+DEADLINE = 0.5
 SECURITY = False
 DASHBOARD = 8080
 """
@@ -48,7 +49,7 @@ def test_every_setting_reaches_the_config(tmp_path: Path) -> None:
     assert (config.client_ip, config.debug_window, config.pre_copy, config.xml_file) == ("192.168.4.1", True, False, None)
     assert (config.pulse_interval, config.head_size, config.cluster, config.port) == (1.0, 2, "tcp://192.168.4.1:8786", 9000)
     assert (config.allocation_timeout, config.restarts, config.restart_window, config.orphan_timeout) == (0.0, 0, 5.5, 7.0)
-    assert (config.security, config.dashboard) == (False, 8080)
+    assert (config.security, config.dashboard, config.deadline) == (False, 8080, 0.5)
     assert [job.name for job in config.jobs] == ["SourceJob 1", "SinkJob 2"]
     assert [type(node) for node in config.nodes] == [BaseNode, MultiNode]
     assert (network.name, network.root, network.folder) == ("net", tmp_path, tmp_path / "net")
@@ -139,6 +140,8 @@ WRONG = [
     ("RESTARTS = True", "is True (bool)"),
     ("RESTART_WINDOW = 0", "RESTART_WINDOW must be a number of seconds above 0"),
     ("ORPHAN_TIMEOUT = float('inf')", "ORPHAN_TIMEOUT must be"),
+    ("DEADLINE = 0", "DEADLINE must be a number of seconds above 0, or None, but is 0 (int)"),
+    ("DEADLINE = '1 s'", "DEADLINE must be a number of seconds above 0, or None, but is '1 s' (str)"),
     ("KEEP_RUNS = 0", "KEEP_RUNS must be a whole number of 1 or more, or None for all, but is 0 (int)"),
     ("SECURITY = 'no'", "SECURITY must be True or False"),
     ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, 'HOST:PORT', or None, but is 'on' (str)"),

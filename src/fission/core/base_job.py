@@ -48,7 +48,8 @@ class JobType(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         registry = current()
-        given = kwargs.pop("name", None) if "name" in kwargs and not _takes_name(cls) else None
+        given = kwargs.pop("name", None) if "name" in kwargs and not _takes(cls, "name") else None
+        deadline = {"DEADLINE": kwargs.pop("deadline")} if "deadline" in kwargs and not _takes(cls, "deadline") else {}
         hashed: Any = cls.__hash__
         if hashed is None:  # a dataclass, or a class with its own __eq__: hash by identity nevertheless
             type.__setattr__(cls, "__hash__", object.__hash__)
@@ -63,6 +64,7 @@ class JobType(ABCMeta):
         except BaseException:
             registry.give_back_job_id(number)
             raise
+        vars(job).update(deadline)
         for side in ("inputs", "outputs"):
             if not _all_pipes(pipes := getattr(job, side)):
                 text = f"{side} must be the job's pipes, but is {pipes!r}; give your attribute another name, e.g. my_{side}"
@@ -101,6 +103,7 @@ class BaseJob(metaclass=JobType):
         name: unique name in pictures, tables, messages and commands, in place of class and id.
             Every job accepts it, without code in its class. A class whose `__init__` has an
             argument of that name keeps it to itself, unless it passes it on.
+        deadline: DEADLINE of this job, in place of that of its class; accepted as ``name`` is.
 
     Raises:
         DefinitionError: `inputs` or `outputs` is not a list of pipes, or `name` not a line of text.
@@ -205,14 +208,14 @@ def _all_pipes(pipes: Any) -> bool:
     return isinstance(pipes, (list, tuple)) and all(isinstance(pipe, BasePipe) for pipe in pipes)
 
 
-def _takes_name(cls: type) -> bool:
-    """Return whether a user's class has ``name`` among the arguments of its `__init__`."""
+def _takes(cls: type, name: str) -> bool:
+    """Return whether a user's class has an argument of this name in its `__init__`."""
     for entry in cls.__mro__:
         if entry is BaseJob:
             break
         if entry.__module__.startswith("fission.core."):
             continue
         code = getattr(vars(entry).get("__init__"), "__code__", None)
-        if code is not None and "name" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        if code is not None and name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
             return True
     return False

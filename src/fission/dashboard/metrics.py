@@ -4,7 +4,8 @@ Names and units follow the conventions of Prometheus: base units (seconds, bytes
 1), ``_total`` for counters. A counter falls only with a real reset: those of blocks, failovers and
 checkpoints begin at 0 with the client's process, and those of `JOB_MEASURES` with each process of a job.
 The labels are network, job (class and number), pipe (number), node, and the states of jobs, so
-config.py bounds their number; of nodes that come and go (`MultiNode`), `MOST_NODES` are shown.
+config.py bounds their number; of nodes that come and go (`MultiNode`), `MOST_NODES` are shown, and
+of paths from sources to sinks `MOST_PATHS`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fission.protocol.messages.client_to_viewer import (
     MeasuredJob,
     NetworkDescribed,
     NodeRow,
+    PathRow,
     PipeCounts,
     RunCounted,
     RunStatus,
@@ -30,6 +32,8 @@ from fission.protocol.supervision_messages import JobState
 
 #: Nodes with series of their own. Arbitrary: more than a network has, and fewer than a Prometheus minds.
 MOST_NODES = 500
+#: The same for paths: their number is that of sources times that of sinks.
+MOST_PATHS = 200
 #: Quality of a link (TQ) that is perfect, as B.A.T.M.A.N. has it.
 MOST_TQ = 255
 
@@ -61,6 +65,7 @@ def families(network: str, version: str, answers: Answers | None) -> Iterator[Me
         yield from _network(network, answers)
         yield from _jobs(network, answers)
         yield from _pipes(network, answers)
+        yield from _paths(network, answers.measured)
         yield from _nodes(network, answers.status.nodes)
 
 
@@ -91,6 +96,13 @@ JOB_MEASURES: tuple[tuple[str, str, Callable[[MeasuredJob], float]], ...] = (
     ("idle_seconds", "Time for which the job slept in its own code.", lambda measured: measured.idle_s),
     ("starved_seconds", "Time for which the job waited for blocks.", lambda measured: measured.starved_s),
     ("blocked_seconds", "Time for which the job waited for space in its outputs.", lambda measured: measured.blocked_s),
+)
+
+
+#: The same for jobs with a DEADLINE: counters that begin with the client.
+JOB_DEADLINES: tuple[tuple[str, str, Callable[[JobRow], int | None]], ...] = (
+    ("late_blocks", "Measured blocks that came later than the DEADLINE of the job.", lambda row: row.late),
+    ("judged_blocks", "Measured blocks that were compared with the DEADLINE of the job.", lambda row: row.judged),
 )
 
 
@@ -125,6 +137,12 @@ def _jobs(network: str, answers: Answers) -> Iterator[Metric]:
         ["network", "job"],
         [([network, row.name], row.standing.seconds if row.standing else 0) for row in answers.measured.jobs],
     )
+    for name, text, count_of in JOB_DEADLINES:
+        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", "job"])
+        for row in answers.measured.jobs:
+            if (count := count_of(row)) is not None:
+                found.add_metric([network, row.name], count)
+        yield found
     yield _gauge(
         "fission_job_last_checkpoint_timestamp_seconds",
         "When the last snapshot was stored.",
@@ -190,6 +208,27 @@ def _pipes(network: str, answers: Answers) -> Iterator[Metric]:
         ["network", "pipe"],
         [([network, str(pipe)], counts.queue) for pipe, counts in sorted(sent.items())],
     )
+
+
+#: (name, text, value): gauges of a path from a source to a sink, over the last minute.
+PATH_GAUGES: tuple[tuple[str, str, Callable[[PathRow], float]], ...] = (
+    ("latency_min_seconds", "Least time from making a block in the source until the sink is done with it.", lambda path: path.min_s),
+    ("latency_p50_seconds", "Time that half of the blocks do not exceed.", lambda path: path.p50_s),
+    ("latency_p99_seconds", "Time that 99 of 100 blocks do not exceed.", lambda path: path.p99_s),
+    ("latency_uncertainty_seconds", "Largest error that the clocks of two machines cause.", lambda path: path.uncertainty_s),
+    ("measured_blocks", "Blocks that were measured.", lambda path: path.blocks),
+)
+
+
+def _paths(network: str, measured: JobsMeasured) -> Iterator[Metric]:
+    names = {row.id: row.name for row in measured.jobs}
+    known = sorted(measured.paths, key=lambda path: (-path.p99_s, path.source, path.sink))
+    shown, omitted = known[:MOST_PATHS], known[MOST_PATHS:]
+    for name, text, value_of in PATH_GAUGES:
+        values = [([network, names[path.source], names[path.sink]], value_of(path)) for path in shown]
+        yield _gauge(f"fission_path_{name}", text, ["network", "source", "sink"], values)
+    text = "Paths without series of their own, because there are too many; their 99th percentiles are the least."
+    yield _gauge("fission_paths_omitted", text, ["network"], [([network], len(omitted))])
 
 
 #: (name, text, value): gauges of a node; None is not known.

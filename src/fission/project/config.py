@@ -64,6 +64,7 @@ class Config:
     restarts: int | None = 5
     restart_window: float = 60.0
     orphan_timeout: float = 60.0
+    deadline: float | None = None
     keep_runs: int | None = 10
     security: bool = True
     dashboard: int | str | None = None

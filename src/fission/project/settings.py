@@ -231,6 +231,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("RESTARTS", "a whole number, 0 or more, or None (always restarted)", 5, _optional(_int(0))),
         Setting("RESTART_WINDOW", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("ORPHAN_TIMEOUT", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
+        Setting("DEADLINE", "a number of seconds above 0, or None", None, _optional(_seconds(0, positive=True))),
         Setting("KEEP_RUNS", "a whole number of 1 or more, or None for all", 10, _optional(_int(1))),
         Setting("SECURITY", "True or False", True, _bool),
         Setting("DASHBOARD", f"{_PORT_TEXT}, 'HOST:PORT', or None", None, _optional(_page)),

@@ -96,6 +96,7 @@ class Coordinator:
         history: ResumeState | None = None,
         clock: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         """Prepare the run; `run` begins it.
 
@@ -118,6 +119,7 @@ class Coordinator:
             history: state of the run to resume; None: this is a new run.
             clock: returns the time in seconds; every decision about time uses it.
             disk: writes to ``store``; by default in the caller's thread.
+            deadline_s: the network's setting ``deadline``, in seconds; None: there is none.
         """
         self._clock = clock
         self.engine = engine
@@ -134,7 +136,7 @@ class Coordinator:
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
         several = gather_s is not None
         machine = lambda node: node if several and not self.known_nodes.local(node) else ""  # noqa: E731
-        self.latencies = PathLatencies(network, self.processes, machine, clock)
+        self.latencies = PathLatencies(network, self.processes, machine, clock, deadline_s=deadline_s)
         self._inbox = Inbox(engine, transport, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)

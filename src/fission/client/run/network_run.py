@@ -162,6 +162,7 @@ class NetworkRun:
             plan.addresses,
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
+            deadline_s=config.deadline,
             allocation_timeout_s=config.allocation_timeout,
             on_console=lambda what, job, lines: hear(what, job, lines),
             gather_s=plan.gather_s,

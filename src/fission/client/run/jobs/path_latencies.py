@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from fission.client.run.jobs.processes import JobProcesses
+from fission.core.base import BaseJob
 from fission.core.network import Network
 from fission.protocol.latency import Clock, Latencies
 from fission.protocol.messages.client_to_viewer import PathRow
@@ -22,7 +23,13 @@ class PathLatencies:
     """The latencies of one run."""
 
     def __init__(
-        self, network: Network, processes: JobProcesses, machine: Callable[[str], str], clock: Callable[[], float] = time.monotonic
+        self,
+        network: Network,
+        processes: JobProcesses,
+        machine: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         """Begin without samples.
 
@@ -31,11 +38,13 @@ class PathLatencies:
             processes: know where each incarnation of a job is or was.
             machine: returns the machine of a node: "" for this one, else its name.
             clock: returns the time in seconds.
+            deadline_s: DEADLINE, in seconds, of each job without outputs that has none of its own;
+                None: it has none.
         """
-        self._latencies = Latencies({number: job.DEADLINE for number, job in network.jobs.items()})
+        self._deadlines = {number: _deadline(job, deadline_s) for number, job in network.jobs.items()}
+        self._latencies = Latencies(self._deadlines)
         self._latencies.measured("", OWN)
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
-        self._deadlines = {number: job.DEADLINE for number, job in network.jobs.items()}
         self._processes, self._machine, self._clock = processes, machine, clock
 
     def node_measured(self, node: str, means: Mapping[str, float]) -> None:
@@ -82,3 +91,9 @@ class PathLatencies:
             )
             for (source, sink), found in self._latencies.paths(self._clock()).items()
         )
+
+
+def _deadline(job: BaseJob, of_sinks: float | None) -> float | None:
+    if job.DEADLINE is not None or job.outputs:
+        return job.DEADLINE
+    return of_sinks
