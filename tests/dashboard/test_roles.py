@@ -13,7 +13,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from fission.dashboard.access import Access, Role
-from fission.dashboard.app import LOOKING, make_app
+from fission.dashboard.app import make_app
+from fission.dashboard.guarded import LOOKING
+from fission.dashboard.pipelines_site import PipelinesSite
+from fission.protocol.messages.pipelines.router_to_client import PipelineChanged
 
 METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANYTHING")
 ACCESS = Access({"looks": Role.VIEWER, "acts": Role.OPERATOR})
@@ -43,6 +46,19 @@ def application(stopped: list[str]) -> Starlette:
     wanted = make_app.__code__.co_varnames[: make_app.__code__.co_argcount]
     parts = {name: part for name, part in parts.items() if name in wanted}
     return make_app(**parts, access=ACCESS, actions=Actions(stopped), hosts=["localhost"])  # type: ignore[arg-type]
+
+
+def pipelines_application(changed: list[str]) -> Starlette:
+    class Router:
+        async def change(self, request: Any, kind: Any) -> Any:
+            changed.append(request.pipeline_id)
+            return PipelineChanged(request.pipeline_id)
+
+    return PipelinesSite(Router()).app(ACCESS, ["localhost"], secure=True)  # type: ignore[arg-type]
+
+
+#: Each makes an application, which notes what an operator does; and how he does it.
+APPLICATIONS = [pytest.param(application, "/stop", id="network"), pytest.param(pipelines_application, "/pipelines/x/retry", id="pipelines")]
 
 
 def status_of(app: Starlette, method: str, path: str, **headers: str) -> int:
@@ -87,8 +103,9 @@ def form(token: str) -> dict[str, str]:
     return {**session(token), "x_fission_form": found.form_token}
 
 
-def test_every_route_is_known_here() -> None:
-    app = application([])
+@pytest.mark.parametrize(("make", "acts"), APPLICATIONS)
+def test_every_route_is_known_here(make: Any, acts: str) -> None:
+    app = make([])
     assert len(paths(app)) == len(app.routes)
     for route in app.routes:
         methods = getattr(route, "methods", None) or set(LOOKING)
@@ -100,18 +117,21 @@ def test_every_route_is_known_here() -> None:
     [{}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer looks"}, session("looks"), form("looks"), session("acts")],
     ids=["without a token", "a wrong token", "a viewer's token", "a viewer's session", "a viewer's page", "another site"],
 )
-def test_only_an_operator_acts_at_any_route(headers: dict[str, str]) -> None:
-    stopped: list[str] = []
-    app = application(stopped)
+@pytest.mark.parametrize(("make", "acts"), APPLICATIONS)
+def test_only_an_operator_acts_at_any_route(make: Any, acts: str, headers: dict[str, str]) -> None:
+    done: list[str] = []
+    app = make(done)
     assert reached(app, **headers) == set()
-    assert stopped == []
+    assert status_of(app, "POST", acts, **headers) in (401, 403)
+    assert done == []
 
 
 @pytest.mark.parametrize("headers", [{"authorization": "Bearer acts"}, form("acts")], ids=["a token", "the page"])
-def test_an_operator_acts(headers: dict[str, str]) -> None:
-    stopped: list[str] = []
-    assert status_of(application(stopped), "POST", "/stop", **headers) == 200
-    assert stopped == ["local (page)"]
+@pytest.mark.parametrize(("make", "acts"), APPLICATIONS)
+def test_an_operator_acts(make: Any, acts: str, headers: dict[str, str]) -> None:
+    done: list[str] = []
+    assert status_of(make(done), "POST", acts, **headers) == 200
+    assert done in (["local (page)"], ["x"])
 
 
 def test_a_new_route_is_guarded_without_being_asked() -> None:
@@ -121,7 +141,8 @@ def test_a_new_route_is_guarded_without_being_asked() -> None:
     assert status_of(app, "POST", "/new", authorization="Bearer acts") == 200
 
 
-def test_an_application_without_the_guard_is_caught() -> None:
-    app = application([])
+@pytest.mark.parametrize(("make", "acts"), APPLICATIONS)
+def test_an_application_without_the_guard_is_caught(make: Any, acts: str) -> None:
+    app = make([])
     app.user_middleware = [one for one in app.user_middleware if getattr(one.cls, "__name__", "") != "_Guard"]
-    assert "POST /stop" in reached(app, **session("looks"))
+    assert status_of(app, "POST", acts, **session("looks")) == 200

@@ -34,6 +34,7 @@ PIPELINE |= {"data": {"document": "d"}, "priority": 1}
 REQUESTS: list[dict[str, Any]] = [
     {"command": "get configuration"},
     {"command": "status"},
+    {"command": "counts"},
     {"command": "add pipeline", "pipeline id": "x", "pipeline": PIPELINE},
     {"command": "add pipelines", "pipelines": [["x", PIPELINE], ["y", PIPELINE]]},
     {"command": "pipelines", "states": ["running", "failed"], "limit": 10, "before": 3},

@@ -61,6 +61,9 @@ class Tasks:
     def can_run(self, worker: str, tag: str) -> bool:
         return worker in self.workers() and not tag
 
+    def busy(self) -> frozenset[str]:
+        return frozenset()
+
     def processes_of(self, broker: str) -> frozenset[str]:
         return frozenset(PROCESSES)
 

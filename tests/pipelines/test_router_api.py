@@ -53,6 +53,9 @@ class Fake:
     def can_run(self, worker: str, tag: str) -> bool:
         return worker in self.workers() and not tag
 
+    def busy(self) -> frozenset[str]:
+        return frozenset()
+
     def processes_of(self, broker: str) -> frozenset[str]:
         return frozenset(self.connected.get(broker, ()))
 
@@ -359,8 +362,8 @@ NAMES = st.sampled_from(["jobs", "graph", "worker_name", "data"])
 FLAT = LEAF | st.lists(LEAF, max_size=3) | st.dictionaries(NAMES, LEAF, max_size=3)
 JSON = FLAT | st.lists(FLAT, max_size=3) | st.dictionaries(NAMES, FLAT, max_size=3)
 COMMANDS = [
-    "get configuration", "add pipeline", "add pipelines", "pipelines", "pipeline", "retry", "cancel", "ended since", "status", "pulse",
-    "process ended", "exchange", "add job", "get job", "job finished", "job failed", "get pipeline", "pipeline finished",
+    "get configuration", "add pipeline", "add pipelines", "pipelines", "pipeline", "retry", "cancel", "ended since", "status", "counts",
+    "pulse", "process ended", "exchange", "add job", "get job", "job finished", "job failed", "get pipeline", "pipeline finished",
 ]  # fmt: skip
 FIELDS = [
     "pipeline id", "pipeline", "pipelines", "pipeliner", "number", "room", "run", "ended", "broker", "workers", "processes", "process",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
+from sqlalchemy.dialects import sqlite
 
 from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.errors import UserError
@@ -149,3 +152,72 @@ def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database" * 200)
     with pytest.raises(UserError, match="file is not a database"):
         SqlPipelines(str(tmp_path / "notes.txt"))
+
+
+# -- numbers of pipelines by state --------------------------------------------------------------------------------------
+
+
+def counted(store: SqlPipelines) -> dict[str, int]:
+    """Return the numbers as the database has them."""
+    found = dict.fromkeys(("waiting", "finished", "failed", "cancelled"), 0)
+    for row in store.listed(None, None, 10_000):
+        found[row.end.state if row.end else "waiting"] += 1
+    return found
+
+
+def test_each_change_is_counted_without_a_look_at_the_database(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqlPipelines(place)
+    assert store.counts() == {"waiting": 0, "finished": 0, "failed": 0, "cancelled": 0}
+    store.add([NewPipeline(name, "{}", 1.0) for name in "abcde"])
+    store.add([NewPipeline(name, "{}", 1.0) for name in "dexx"])  # two are known, and one comes twice
+    store.end([end("a"), end("b", "failed"), end("b"), end("c", "cancelled"), end("nothing")])
+    store.end([end("a", "failed")])
+    assert store.reopen("b")
+    assert not store.reopen("b")
+    assert not store.reopen("nothing")
+    wanted = {"waiting": 4, "finished": 1, "failed": 0, "cancelled": 1}
+    assert store.counts() == counted(store) == wanted
+    store.commit()
+    store.add([NewPipeline("lost", "{}", 1.0)])
+    store.close()
+    store = SqlPipelines(place)
+    assert store.counts() == counted(store) == wanted, "what was not committed is not there"
+    monkeypatch.setattr(store, "_read", lambda statement: pytest.fail("it reads the database"))
+    assert store.counts() == wanted
+    store.close()
+
+
+class CountsWhatIsSent(SqlPipelines):
+    """A broken one: pipelines that were accepted before are counted again."""
+
+    def add(self, pipelines: Sequence[NewPipeline]) -> None:
+        before = self._counts["waiting"]
+        super().add(pipelines)
+        self._counts["waiting"] = before + len(pipelines)
+
+
+def test_a_store_that_counts_wrong_is_caught(tmp_path: Path) -> None:
+    store = CountsWhatIsSent(str(tmp_path / "state.sqlite"))
+    store.add([NewPipeline("a", "{}", 1.0)])
+    store.add([NewPipeline("a", "{}", 1.0)])
+    assert store.counts() != counted(store)
+    store.close()
+
+
+@pytest.mark.parametrize("states", [None, ["failed"], ["waiting"]])
+def test_a_page_of_the_list_is_read_by_an_index(tmp_path: Path, states: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sorted, and nothing is read that is not shown: as fast with 100,000 pipelines."""
+    store = SqlPipelines(str(tmp_path / "state.sqlite"))
+    asked: list[str] = []
+    read = store._read
+
+    def explained(statement: Any) -> Any:
+        text = str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
+        asked.extend(row.detail for row in read(sqlalchemy.text(f"EXPLAIN QUERY PLAN {text}")))
+        return read(statement)
+
+    monkeypatch.setattr(store, "_read", explained)
+    store.listed(states, 1000, 50)
+    store.close()
+    assert len(asked) == 1, asked
+    assert asked[0].startswith("SEARCH fission_pipelines USING"), asked

@@ -202,6 +202,9 @@ class DaskCluster:
     def processes(self) -> int:
         return len(self._scheduler.workers)
 
+    def busy(self) -> frozenset[str]:
+        return frozenset(address for address, worker in self._scheduler.workers.items() if worker.processing)
+
     def processes_of(self, broker: str) -> frozenset[str]:
         return frozenset(address for address, worker in self._scheduler.workers.items() if f"{BROKER}{broker}" in worker.resources)
 

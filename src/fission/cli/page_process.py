@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from fission.cli.table import Session
 from fission.core.addresses import split_port
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 #: Port of the page. Users of Dask know it from Dask's page.
 PAGE_PORT = 8787
@@ -44,16 +46,23 @@ def page_address(value: int | str) -> tuple[str, int] | None:
     return None if found is None else (found[0] or PAGE_HOST, found[1])
 
 
-#: The option of the commands that run a network; the argument is ``page_at``.
-page_option = click.option(
-    "--dashboard",
-    "page_at",
-    type=PageAddress(),
-    is_flag=False,
-    flag_value=str(PAGE_PORT),
-    default=None,
-    metavar="[ADDR]",
-    help="Serve a web page of the network meanwhile, at PORT or HOST:PORT. Default: DASHBOARD of config.py; without ADDR 8787.",
+def page_option_of(help_text: str) -> Callable[[_Command], _Command]:
+    """Return the option ``--dashboard``; the argument is ``page_at``."""
+    return click.option(
+        "--dashboard",
+        "page_at",
+        type=PageAddress(),
+        is_flag=False,
+        flag_value=str(PAGE_PORT),
+        default=None,
+        metavar="[ADDR]",
+        help=help_text,
+    )
+
+
+#: The option of the commands that run a network.
+page_option = page_option_of(
+    "Serve a web page of the network meanwhile, at PORT or HOST:PORT. Default: DASHBOARD of config.py; without ADDR 8787."
 )
 #: Takes what shows a notice and what shows a warning.
 Page: TypeAlias = Callable[[Callable[[str], None], Callable[[str], None]], AbstractContextManager[None]]

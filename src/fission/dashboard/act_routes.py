@@ -1,6 +1,6 @@
 """The routes by which an operator acts on the network: stop it, send lines to a console, record a pipe.
 
-`fission.dashboard.app` refuses everybody else before they are reached.
+`fission.dashboard.guarded` refuses everybody else before they are reached.
 """
 
 from __future__ import annotations

@@ -1,46 +1,24 @@
-"""The page's routes, as an ASGI application: what a request must prove, and what it gets."""
+"""The routes of a network's page, as an ASGI application."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.types import Message as AsgiMessage
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
-from fission.dashboard.access import COOKIE, FORM_HEADER, Access, Visitor
+from fission.dashboard.access import Access, Visitor
 from fission.dashboard.act_routes import NetworkActions, act_routes
+from fission.dashboard.guarded import LOG_IN, guarded_app, metrics_refused, refused, visitor_of
 from fission.dashboard.loss_route import loss_route
 from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tap_routes import tap_route
 from fission.dashboard.watcher import Message, NetworkWatcher
-
-PAGE = Path(__file__).parent / "page"
-#: Headers of every answer: nothing from elsewhere is loaded or run, and no other site may show the page in a frame.
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-#: Methods of requests that change nothing.
-LOOKING = ("GET", "HEAD")
-LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
-NEEDS_TOKEN = "Send a token of the page: Authorization: Bearer TOKEN\n"
 
 
 def make_app(
@@ -66,56 +44,28 @@ def make_app(
         secure: whether it is reached by TLS only.
     """
 
-    async def index(request: Request) -> Response:
-        token = request.query_params.get("token")
-        if token is not None:
-            session = access.session(token)
-            if session is None:
-                return PlainTextResponse(f"This token is not valid. {LOG_IN}", 403)
-            answer: Response = RedirectResponse("/", 303)  # the token must not stay in the address
-            answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure)
-            return answer
-        if _visitor(request, access) is None:
-            return PlainTextResponse(LOG_IN, 401)
-        return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
-
     async def messages(request: Request) -> Response:
-        visitor = _visitor(request, access)
+        visitor = visitor_of(request, access)
         if visitor is None:
             return PlainTextResponse(LOG_IN, 401)
         headers = {"X-Accel-Buffering": "no"}
         return StreamingResponse(_stream(watcher.messages(), visitor), media_type="text/event-stream", headers=headers)
 
     async def metrics(request: Request) -> Response:
-        if _visitor(request, access) is None:
-            return PlainTextResponse(NEEDS_TOKEN, 401, {"WWW-Authenticate": "Bearer"})
+        refusal = metrics_refused(request, access)
+        if refusal is not None:
+            return refusal
         text, media_type = await scraper.text(request.headers.get("accept", ""))
         return Response(text, headers={"Content-Type": media_type})
 
-    def refused(request: Request) -> Response | None:
-        return PlainTextResponse(LOG_IN, 401) if _visitor(request, access) is None else None
-
-    return Starlette(
-        routes=[
-            Route("/", index),
-            Route("/messages", messages),
-            Route("/metrics", metrics),
-            *act_routes(actions, lambda request: _visitor(request, access)),
-            tap_route(taps, refused),
-            loss_route(watcher.folder, refused),
-            Mount("/page", StaticFiles(directory=PAGE)),
-        ],
-        middleware=[
-            Middleware(_WithHeaders),
-            Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
-            Middleware(_Guard, access=access),
-        ],
-    )
-
-
-def _visitor(request: HTTPConnection, access: Access) -> Visitor | None:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return access.visitor(token=token if kind.lower() == "bearer" else "", session=request.cookies.get(COOKIE, ""))
+    routes = [
+        Route("/messages", messages),
+        Route("/metrics", metrics),
+        *act_routes(actions, lambda request: visitor_of(request, access)),
+        tap_route(taps, lambda request: refused(request, access)),
+        loss_route(watcher.folder, lambda request: refused(request, access)),
+    ]
+    return guarded_app("index.html", routes, access, hosts, secure=secure)
 
 
 async def _stream(messages: AsyncIterator[Message], visitor: Visitor) -> AsyncIterator[str]:
@@ -127,60 +77,3 @@ async def _stream(messages: AsyncIterator[Message], visitor: Visitor) -> AsyncIt
 
 def _event(kind: str, value: Any) -> str:
     return f"event: {kind}\ndata: {json.dumps(value)}\n\n"
-
-
-class _WithHeaders:
-    """Adds `HEADERS` to every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_on(message: AsgiMessage) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-            await send(message)
-
-        await self._app(scope, receive, send_on)
-
-
-class _Guard:
-    """Refuses whatever may change something, at every route, unless an operator sends it, from the page or with a token.
-
-    An answer that lasts (a stream) ends when the token of its visitor is revoked.
-    """
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        request = HTTPConnection(scope)
-        visitor = _visitor(request, self._access)
-        if scope["type"] == "websocket" or scope["method"] not in LOOKING:
-            refusal: Response | None = None
-            if visitor is None:
-                refusal = PlainTextResponse(LOG_IN, 401)
-            elif not visitor.may_act(request.headers.get(FORM_HEADER, "")):
-                refusal = JSONResponse({"error": "this token may only look; an operator's token may act"}, 403)
-            if refusal is not None:
-                await refusal(scope, receive, send)
-                return
-
-        async def send_while_valid(message: AsgiMessage) -> None:
-            if message.get("more_body") and visitor is not None and _visitor(request, self._access) is None:
-                raise _RevokedError
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_while_valid)
-        except (_RevokedError, ClientDisconnect):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-class _RevokedError(OSError):
-    """The token of a stream's visitor was revoked; a stream ends with an OSError as if its visitor had left."""

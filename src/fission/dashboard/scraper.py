@@ -59,11 +59,11 @@ class Scraper:
                 self._found = tuple(families(self._network, self._version, answers))
                 self._until = self._clock() + CACHE_S
         encode, media_type = choose_encoder(accept)
-        return encode(_Found(self._found)), media_type
+        return encode(Found(self._found)), media_type
 
 
-class _Found:
-    """What the encoders of prometheus-client take."""
+class Found:
+    """Metrics as the encoders of prometheus-client take them."""
 
     def __init__(self, found: tuple[Metric, ...]) -> None:
         self._found = found

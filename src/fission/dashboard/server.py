@@ -1,4 +1,4 @@
-"""Serves the page: binds the address, keeps token and certificate, and runs until Ctrl-C."""
+"""Serves a page: binds the address, keeps token and certificate, and runs until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ import ssl
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
+from starlette.applications import Starlette
 
 from fission import durable, ownership
 from fission.adapters.keys import default_folder
 from fission.core.addresses import bracketed
 from fission.dashboard.access import Access, Role
-from fission.dashboard.act_routes import NetworkActions
-from fission.dashboard.app import PAGE, make_app
 from fission.dashboard.certificates import PageCertificate, server_context
+from fission.dashboard.guarded import PAGE
 from fission.dashboard.listening import Listening, listen
-from fission.dashboard.pipe_recordings import PipeRecordings
-from fission.dashboard.scraper import Scraper, ask_client
-from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tokens import LOCAL_TOKEN_FILE, TOKEN_BYTES, TokenStore, pages_folder
-from fission.dashboard.watcher import NetworkWatcher
 from fission.errors import UserError
 
 log = logging.getLogger("fission.dashboard")
@@ -37,15 +34,30 @@ RENEW_S = 3600.0
 MOST_CONNECTIONS = 128
 
 
-def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *, while_open: int | None = None) -> None:
-    """Serve the page of a network until SIGINT or SIGTERM. Blocks.
+class Site(Protocol):
+    """What a page is about."""
 
-    The network may start later, and start again. At a loopback address it is served by HTTP, with
-    the token that this user's pages always have; elsewhere by TLS, with the tokens of `TokenStore`:
-    the first one is made here, and announced once.
+    def app(self, access: Access, hosts: list[str], *, secure: bool) -> Starlette:
+        """Return the page's application; arguments as of `fission.dashboard.guarded.guarded_app`."""
+        ...
+
+    def ending(self) -> None:
+        """Begin to end; called if the process that the page belongs to waits only a moment for it."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the application has opened."""
+        ...
+
+
+def serve(make: Callable[[], Site], host: str, port: int, announce: Callable[[str], None], *, while_open: int | None = None) -> None:
+    """Serve a page until SIGINT or SIGTERM. Blocks.
+
+    At a loopback address it is served by HTTP, with the token that this user's pages always have;
+    elsewhere by TLS, with the tokens of `TokenStore`: the first one is made here, and announced once.
 
     Args:
-        folder: the network's folder.
+        make: returns what the page is about; called in the event loop.
         host: an address or name of this machine; 0.0.0.0 or :: for all of them.
         port: 0 for a free one.
         announce: called with the address to open, which ends with the token if it is announced.
@@ -71,23 +83,19 @@ def serve(folder: Path, host: str, port: int, announce: Callable[[str], None], *
             token = "" if store.grants() else store.make(FIRST_TOKEN, Role.OPERATOR)
             access = Access({}, store.grants)
         address = f"{scheme}://{found.shown}:{found.port}/" + (f"?token={token}" if token else "")
-        asyncio.run(_serve(folder, found, access, certificate, lambda: announce(address), while_open))
+        asyncio.run(_serve(make, found, access, certificate, lambda: announce(address), while_open))
 
 
 async def _serve(
-    folder: Path,
+    make: Callable[[], Site],
     found: Listening,
     access: Access,
     certificate: PageCertificate | None,
     announce: Callable[[], None],
     while_open: int | None,
 ) -> None:
-    taps, recordings = PipeTaps(folder), PipeRecordings(folder)
-    watcher = NetworkWatcher(folder, lambda: {"recordings": recordings.states()})
-    scraper = Scraper(folder.name, lambda: ask_client(folder))
-    hosts = [bracketed(name) for name in found.names()]
-    actions = NetworkActions(folder, recordings)
-    app = make_app(watcher, taps, scraper, access, actions, hosts, secure=certificate is not None)
+    site = make()
+    app = site.app(access, [bracketed(name) for name in found.names()], secure=certificate is not None)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -110,18 +118,16 @@ async def _serve(
 
         def end() -> None:
             loop.remove_reader(while_open)
-            recordings.end()  # the client waits only a moment for this process
+            site.ending()
             server.should_exit = True
 
         loop.add_reader(while_open, end)
     try:
         await server.serve([found.listener])
     finally:
-        await asyncio.to_thread(recordings.close)
-        await taps.close()
         if renewing is not None:
             renewing.cancel()
-        await watcher.close()
+        await site.close()
 
 
 async def keep_valid(certificate: PageCertificate, context: ssl.SSLContext, every_s: float = RENEW_S) -> None:

@@ -1,4 +1,6 @@
-"""Router, Broker and Pipeliner on one machine, each in a process that starts again when it dies."""
+"""Router, Broker and Pipeliner on one machine, each in a process that starts again when it dies; and
+their page.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,8 @@ BACK_OFF_S = 0.2
 END_S = 5.0
 #: Exit code of a daemon that cannot start with its arguments: it is not started again.
 HOPELESS = 77
+#: Name of the page among the daemons.
+PAGE = "page"
 
 
 class DaemonGroup:
@@ -36,6 +40,7 @@ class DaemonGroup:
         router: Callable[[], Any],
         broker: Callable[[], Any],
         pipeliner: Callable[[], Any],
+        page: Callable[[], Any] | None = None,
         api: str,
         keys: str | Path | None = None,
         number: int,
@@ -47,12 +52,16 @@ class DaemonGroup:
             router: makes the Router, in its process.
             broker: makes the Broker, in its process.
             pipeliner: makes the Pipeliner, in its process.
+            page: makes their page, in its process; the others run also if it cannot be served.
+                None: there is no page.
             api: the Router's address for requests.
             keys: of the daemons.
             number: of worker processes.
             say: prints a line for the user.
         """
         self._makers = {"Router": router, "Broker": broker, "Pipeliner": pipeliner}
+        if page is not None:
+            self._makers[PAGE] = page
         self._api = api
         self._keys = read_keys(keys)
         self._number = number
@@ -93,7 +102,7 @@ class DaemonGroup:
         try:
             self._makers[name]().start()
         except FissionError as error:
-            sys.stderr.write(f"Error: {error}\n")
+            sys.stderr.write(f"Warning: the page is not served: {error}\n" if name == PAGE else f"Error: {error}\n")
             sys.exit(HOPELESS if isinstance(error, UserError) else 1)
 
     def _collect(self, *, block: bool) -> None:
@@ -106,6 +115,8 @@ class DaemonGroup:
         if name is None:
             return
         code = os.waitstatus_to_exitcode(status)
+        if code == HOPELESS and name == PAGE:
+            return
         if code == HOPELESS:
             raise DaemonError(f"the {name} cannot start")
         self._say(f"The {name} {how_ended(code)}; starting it again")

@@ -70,6 +70,13 @@ class PipelineStore(Protocol):
         """
         ...
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of pipelines in each state ("waiting": all that have not ended).
+
+        It reads nothing from the database, so that it can be called each second.
+        """
+        ...
+
     def known_workers(self) -> set[str]:
         """Return the names of all workers that a Broker ever had."""
         ...
@@ -124,6 +131,10 @@ class Cluster(Protocol):
 
     def processes(self) -> int:
         """Return the number of worker processes."""
+        ...
+
+    def busy(self) -> frozenset[str]:
+        """Return the addresses of the worker processes that have a job."""
         ...
 
     def processes_of(self, broker: str) -> frozenset[str]:

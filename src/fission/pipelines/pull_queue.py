@@ -170,6 +170,9 @@ class PullQueue:
         """See `Cluster.processes`."""
         return self._cluster.processes()
 
+    def busy(self) -> frozenset[str]:
+        return self._cluster.busy()
+
     def processes_of(self, broker: str) -> frozenset[str]:
         """See `Cluster.processes_of`."""
         return self._cluster.processes_of(broker)

@@ -25,6 +25,7 @@ from fission.protocol.messages.pipelines.client_to_router import (
     AddPipeline,
     AddPipelines,
     CancelPipeline,
+    CountPipelines,
     GetEnds,
     GetRouterStatus,
     ListPipelines,
@@ -83,7 +84,7 @@ class RouterApi:
         self.queue = PullQueue(cluster)
         self.state = RouterState(store, self.queue, logger)
         self.pypelinin = PypelininApi(self.state, self.queue, wall, logger)
-        queries = RouterQueries(self.state, store, cluster, self.queue, about, monotonic)
+        queries = RouterQueries(self.state, store, cluster, self.queue, about, monotonic, wall)
         self._submissions = Submissions(self.state, store, queries, self.pypelinin, wall, logger)
         self._say = say
         self._announce = announce
@@ -105,6 +106,7 @@ class RouterApi:
             ShowPipeline: queries.show,
             GetEnds: queries.ended_since,
             GetRouterStatus: queries.status,
+            CountPipelines: queries.counts,
             BrokerPulse: lambda message, now: self._pulse(message, now, about),
             ReportProcessEnded: lambda message, now: ProcessEndNoted(self.state.process_ended(message, now)),
             **self.pypelinin.commands,

@@ -17,11 +17,13 @@ from fission.pipelines.ports import Cluster, PipelineStore
 from fission.pipelines.pull_queue import PullQueue
 from fission.pipelines.router_state import RouterState
 from fission.pipelines.utc import utc
-from fission.protocol.messages.pipelines.client_to_router import GetEnds, GetRouterStatus, ListPipelines, ShowPipeline
+from fission.protocol.messages.pipelines.client_to_router import CountPipelines, GetEnds, GetRouterStatus, ListPipelines, ShowPipeline
 from fission.protocol.messages.pipelines.router_to_broker import RouterAbout
 from fission.protocol.messages.pipelines.router_to_client import (
+    BrokerShown,
     EndDetails,
     EndsBroadcast,
+    PipelineCounts,
     PipelineEnd,
     PipelineEnds,
     PipelineJobShown,
@@ -55,6 +57,7 @@ class RouterQueries:
         queue: PullQueue,
         about: RouterAbout,
         monotonic: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         """Answer from these.
 
@@ -65,6 +68,7 @@ class RouterQueries:
             queue: has the jobs that third-party brokers have taken.
             about: the Router's id and port.
             monotonic: returns monotonic seconds.
+            wall: returns seconds since the epoch.
         """
         self._state = state
         self._store = store
@@ -72,6 +76,7 @@ class RouterQueries:
         self._queue = queue
         self._about = about
         self._monotonic = monotonic
+        self._since = wall()
 
     def row(self, name: str) -> PipelineRow:
         """Return a pipeline by its id, or by the first letters of it.
@@ -244,6 +249,28 @@ class RouterQueries:
             workers=dict(self._cluster.workers()),
         )
 
+    def counts(self, message: CountPipelines, now: float) -> PipelineCounts:
+        """Answer `CountPipelines`."""
+        state, busy = self._state, self._cluster.busy()
+        state.flush(now, store_only=True)  # the store counts what has ended
+        pipelines = self._store.counts()
+        running = sum(active.running for active in state.active.values())
+        pipelines |= {WAITING: pipelines[WAITING] - running, RUNNING: running}
+        brokers = []
+        for name, broker in sorted(state.registry.brokers.items()):
+            processes = self._cluster.processes_of(name)
+            hosts = sorted({_host(process) for process in processes})
+            brokers.append(BrokerShown(name, len(processes), len(processes & busy), sorted(broker.workers), hosts))
+        return PipelineCounts(
+            router=self._about.router,
+            since=self._since,
+            pipelines={name: pipelines[name] for name in STATES},
+            ended=dict(state.counters.ended),
+            jobs=dict(state.counters.jobs),
+            recent=state.counters.recent(now),
+            brokers=brokers,
+        )
+
     def _missing_tags(self) -> dict[str, int]:
         """Return the tags that jobs wait for and no Broker has, with the number of these jobs."""
         tags, found = self._cluster.tags(), dict[str, int]()
@@ -291,6 +318,11 @@ def error_of(end: EndRecord) -> Any:
 
 def _size(end: EndRecord) -> int:
     return len(end.error) + ROW_BYTES + sum(len(encode(result)) for result in end.results)
+
+
+def _host(process: str) -> str:
+    """Return the host in the address of a worker process."""
+    return process.partition("://")[2].rpartition(":")[0]
 
 
 def _missing(worker: str, tag: str) -> str:

@@ -17,6 +17,7 @@ from fission.errors import RemoteProtocolError
 from fission.pipelines.broker_registry import PULSE_S, SILENCE_S, UNKNOWN_S, BrokerRegistry
 from fission.pipelines.leases import OTHERS, SINGLE, FirstFailure, LeasedPipeline, PipelinerSession, SendReply, end_record
 from fission.pipelines.ports import Cluster, PipelineStore
+from fission.pipelines.router_counters import RouterCounters
 from fission.protocol.messages.pipelines.broker_to_router import BrokerPulse, ReportProcessEnded
 from fission.protocol.messages.pipelines.pipeliner_to_router import EndPipeline, PipelinerExchange, RunJob
 from fission.protocol.messages.pipelines.router_to_pipeliner import ExchangeAnswer, Farewell, JobEvent, UnknownPipeliner
@@ -46,6 +47,7 @@ class RouterState:
         sessions: Pipeliners by id.
         registry: of the Brokers.
         ended: ends in the store that are not broadcast yet.
+        counters: what has ended since the start.
     """
 
     def __init__(self, store: PipelineStore, cluster: Cluster, logger: logging.Logger) -> None:
@@ -75,6 +77,7 @@ class RouterState:
         self._records: list[JobRecord] = []
         self._ends: list[EndRecord] = []
         self.ended: list[EndRecord] = []
+        self.counters = RouterCounters()
 
     def queue_of(self, pipeline: str) -> WaitingQueue:
         """Return the queue in which a pipeline of this id waits."""
@@ -282,6 +285,7 @@ class RouterState:
 
     def _lost(self, active: LeasedPipeline, end: TaskEnd) -> None:
         active.attempts.pop(end.job, None)
+        self.counters.job("lost")
         self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "lost", end.error, False))
 
     def _released(self, ends: Iterable[TaskEnd]) -> None:
@@ -294,6 +298,7 @@ class RouterState:
     def _record(self, active: LeasedPipeline, record: JobRecord) -> None:
         active.records[record.job] = record
         self._records.append(record)
+        self.counters.job(record.state)
 
     def _notify(self, active: LeasedPipeline, event: JobEvent) -> None:
         if active.holder in self.sessions:
@@ -339,6 +344,7 @@ class RouterState:
         """
         frozen = now - self._ticked if self._ticked else 0.0
         self._ticked = now
+        self.counters.tick(now)
         if frozen > PULSE_S:  # this process was frozen: it could receive nothing
             for session in self.sessions.values():
                 session.seen += frozen
@@ -378,8 +384,9 @@ class RouterState:
             self._store.record(self._records)
             self._records = []
         if self._ends:
-            self.ended += self._store.end(self._ends)
-            self._ends = []
+            ended, self._ends = self._store.end(self._ends), []
+            self.ended += ended
+            self.counters.pipelines(ended)
         self._store.commit()
         if not store_only:
             self._answer_parked(now)

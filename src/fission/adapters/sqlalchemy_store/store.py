@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from fission.adapters.sqlalchemy_store.opening import JOBS, PIPELINES, WORKERS, Database, checksum, is_garbled, reason_of
 from fission.errors import UserError
 from fission.ports.pipeline_store import StoreAway, StoreLost
-from fission.protocol.pipeline_records import ENDED, EndRecord, JobRecord, NewPipeline, PipelineRow
+from fission.protocol.pipeline_records import ENDED, WAITING, EndRecord, JobRecord, NewPipeline, PipelineRow
 
 #: Names in one statement; SQLite before 3.32 accepts 999.
 MANY = 500
@@ -61,6 +61,8 @@ class SqlPipelines:
         try:
             self._connection = self._database.open()
             last = self._db.execute(select(func.max(PIPELINES.c.number))).scalar()
+            counted = self._db.execute(select(PIPELINES.c.state, func.count()).group_by(PIPELINES.c.state))
+            self._counts = {WAITING: 0, **dict.fromkeys(sorted(ENDED), 0), **{row[0]: int(row[1]) for row in counted}}
             self._db.rollback()
         except BaseException:
             self.close()
@@ -140,7 +142,8 @@ class SqlPipelines:
             for new in pipelines
         ]
         if rows:
-            self._write(self._insert(PIPELINES).on_conflict_do_nothing(index_elements=["id"]), rows)
+            new_ones = self._insert(PIPELINES).on_conflict_do_nothing(index_elements=["id"])
+            self._counts[WAITING] += self._write(new_ones.execution_options(preserve_rowcount=True), rows).rowcount
 
     def starting_with(self, letters: str, limit: int) -> list[str]:
         wanted = select(PIPELINES.c.id).where(PIPELINES.c.id.startswith(letters, autoescape=True)).order_by(PIPELINES.c.order.desc())
@@ -212,6 +215,8 @@ class SqlPipelines:
         if rows:
             self._write(_END, rows)
         self._last = last
+        for end in found:
+            self._move(WAITING, end.state)
         return found
 
     def ended_since(self, number: int, limit: int) -> list[EndRecord]:
@@ -223,13 +228,23 @@ class SqlPipelines:
         return self._last
 
     def reopen(self, pipeline: str) -> bool:
+        state = self._read(select(PIPELINES.c.state).where(PIPELINES.c.id == pipeline)).scalar()
         over = update(PIPELINES).where(PIPELINES.c.id == pipeline, PIPELINES.c.state.in_(list(ENDED)))
         # the number stays: the largest one must never be reused
         changed = self._write(over.values(state="waiting", ended=None, duration=None, error=None))
         if not changed.rowcount:
             return False
+        self._move(state, WAITING)
         self._write(delete(JOBS).where(JOBS.c.pipeline == pipeline, JOBS.c.state != "finished"))
         return True
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts)
+
+    def _move(self, before: str, after: str) -> None:
+        """Count a pipeline in another state."""
+        self._counts[before] -= 1
+        self._counts[after] += 1
 
     def known_workers(self) -> set[str]:
         return set(self._read(select(WORKERS.c.name)).scalars())

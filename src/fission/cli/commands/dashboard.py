@@ -25,6 +25,7 @@ def command(session: Session, port: int, host: str, no_browser: bool, while_open
     and start again: the page follows.
     """
     from fission.cli.pictures import open_on_desktop
+    from fission.dashboard.network_site import NetworkSite
     from fission.dashboard.server import serve
 
     folder = folder_of(session)
@@ -38,4 +39,4 @@ def command(session: Session, port: int, host: str, no_browser: bool, while_open
         if not no_browser:
             open_on_desktop(address)
 
-    serve(folder, host, port, announce, while_open=while_open)
+    serve(lambda: NetworkSite(folder), host, port, announce, while_open=while_open)

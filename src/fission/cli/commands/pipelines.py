@@ -21,6 +21,7 @@ PARTS = {
     "show": ("pipelines_clients", "show", "Show a pipeline and its jobs."),
     "retry": ("pipelines_clients", "retry", "Run the rest of a failed or cancelled pipeline."),
     "cancel": ("pipelines_clients", "cancel", "Cancel a pipeline."),
+    "dashboard": ("pipelines_dashboard", "command", "Serve a web page of a running Router's pipelines."),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fission.cli import interrupts
+from fission.cli.page_process import page_option_of
 from fission.cli.table import example
 from fission.errors import EXIT_INTERRUPTED, EXIT_OK, UserError
 
@@ -98,6 +99,7 @@ def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @api_option
 @broadcast_option
 @keys_option
+@page_option_of("Serve a web page of the pipelines meanwhile, at PORT or HOST:PORT; without ADDR at 8787.")
 @verbose_option
 def up(**options: Any) -> int:
     """Run Router, Broker and Pipeliner on this machine until Ctrl-C, each in a process that starts
@@ -118,6 +120,7 @@ def up(**options: Any) -> int:
         pipeliner=lambda: _pipeliner(options),
         api=options["api"],
         keys=options["keys"],
+        page=_page(options),
         number=number,
         say=lambda line: click.echo(line, err=True),
     )
@@ -255,6 +258,16 @@ def _broker(options: Any) -> Any:
         executables=dict(map(_executable, options["executables"])),
         tags=options["tags"],
     )
+
+
+def _page(options: Any) -> Callable[[], Any] | None:
+    """Return what makes the page of `up`, in its process; None: there is none."""
+    if options["page_at"] is None:
+        return None
+    from fission.cli.commands.pipelines_dashboard import PipelinesPage
+    from fission.dashboard import server  # noqa: F401 - a missing extra is reported here, once
+
+    return lambda: PipelinesPage(options["api"], options["keys"], options["page_at"], browser=True, err=True)
 
 
 def _warn_of_secrets(arguments: Iterable[str]) -> None:

@@ -2,31 +2,10 @@
 
 import { Graph, layout } from "./libraries/dagre.esm.js";
 import { condition, rate, structure } from "./model.js";
+import { acts, element, fitted, tip } from "./svg.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const BOX = { width: 150, height: 46 };
-/** Smallest scale of the picture. */
-const SMALLEST = 0.6;
 const CLIENT = "client (local jobs)";
-
-/** @param {string} name @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
-function element(name, attributes, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  made.append(...children);
-  return made;
-}
-
-/** Let an element of the picture act as a button, by mouse and keyboard.
- * @param {SVGElement} button @param {() => void} act */
-function acts(button, act) {
-  button.addEventListener("click", act);
-  button.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    act();
-  });
-}
 
 export class GraphView {
   /** @param {HTMLElement} place @param {(job: string) => void} chosen called when the user chooses a job
@@ -107,14 +86,7 @@ export class GraphView {
   /** @param {any} graph @param {any} state */
   paint(graph, state) {
     const { width, height } = graph.graph();
-    const marker = element("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto" });
-    marker.append(element("path", { d: "M0 0L8 4L0 8z", class: "tip" }));
-    const picture = element("svg", { viewBox: `0 0 ${width} ${height}` });
-    // as wide as there is room for, but never so small that it cannot be read: then it scrolls
-    picture.style.width = "100%";
-    picture.style.minWidth = `${Math.round(SMALLEST * width)}px`;
-    picture.style.maxWidth = `${Math.round(width)}px`;
-    picture.append(element("defs", {}, marker));
+    const picture = fitted(width, height);
     for (const key of graph.nodes().filter((/** @type {string} */ key) => key.startsWith("node "))) {
       const { x, y, width, height, label } = graph.node(key);
       const [left, top] = [x - width / 2, y - height / 2];
@@ -126,7 +98,7 @@ export class GraphView {
     for (const edge of graph.edges()) {
       const { points, x, y } = graph.edge(edge);
       const d = `M${points.map((/** @type {{x: number, y: number}} */ point) => `${point.x} ${point.y}`).join("L")}`;
-      const path = element("path", { d, "marker-end": "url(#tip)" });
+      const path = element("path", { d, "marker-end": tip });
       const text = element("text", { x, y: y - 4, class: "rate" });
       const arrow = element("g", { class: "arrow", tabindex: 0, role: "button", "data-pipe": edge.name });
       arrow.append(element("path", { d, class: "reach" }), path, text);

@@ -28,8 +28,9 @@ export class TableView {
       row.remove();
       this.rows.delete(key);
     }
-    for (const [key, value] of Object.entries(values)) {
+    for (const [index, [key, value]] of Object.entries(values).entries()) {
       const row = this.rows.get(key) ?? this.add(key);
+      if (this.body.rows[index] !== row) this.body.insertBefore(row, this.body.rows[index]);
       this.columns.forEach(([, text], index) => {
         const place = row.cells[index].firstElementChild ?? row.cells[index];
         const fresh = text(value, key);

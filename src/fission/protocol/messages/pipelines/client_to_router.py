@@ -113,6 +113,10 @@ class GetRouterStatus(RouterRequest, frozen=True, tag="status"):
     """Ask how many daemons, processes, workers and pipelines there are."""
 
 
+class CountPipelines(RouterRequest, frozen=True, tag="counts"):
+    """Ask for numbers that a page or a monitoring system shows; answering reads nothing from the database."""
+
+
 CODEC = RequestCodec(
     "client to Router",
     AddPipelines,
@@ -124,4 +128,5 @@ CODEC = RequestCodec(
     CancelPipeline,
     GetEnds,
     GetRouterStatus,
+    CountPipelines,
 )

@@ -286,6 +286,64 @@ class RouterStatus(RouterReply, frozen=True, tag="ok"):
     workers: dict[str, Whole]
 
 
+class BrokerShown(ObjectPart, frozen=True):
+    """A Broker that is alive.
+
+    Attributes:
+        broker: its id.
+        processes: number of its worker processes that have connected.
+        busy: number of them that have a job.
+        workers: names of its workers.
+        addresses: hosts of its worker processes.
+    """
+
+    broker: str
+    processes: Whole
+    busy: Whole
+    workers: list[str]
+    addresses: list[str]
+
+
+class CountedMoment(ArrayPart, frozen=True):
+    """What the Router had counted since its start, at a moment of the last minutes.
+
+    Attributes:
+        age: seconds that have passed since this moment.
+        finished: jobs that had finished.
+        failed: tries of jobs that had raised.
+        ended: pipelines that had ended.
+    """
+
+    age: float
+    finished: Whole
+    failed: Whole
+    ended: Whole
+
+
+class PipelineCounts(RouterReply, frozen=True, tag="ok"):
+    """How many pipelines and jobs there are, and were.
+
+    Attributes:
+        router: the Router's id, another one after each start: then what it counts begins at 0.
+        since: when it was started, in seconds since the epoch.
+        pipelines: number of pipelines by state: "waiting", "running", "finished", "failed",
+            "cancelled".
+        ended: pipelines that have ended since the Router's start, by state.
+        jobs: tries of jobs since then, by outcome: "finished"; "retried": raised, the job has
+            another try; "failed": raised for good; "lost": the process was lost, the job runs again.
+        recent: the last minutes, oldest first; the last one is now.
+        brokers: that are alive.
+    """
+
+    router: str
+    since: float
+    pipelines: dict[str, Whole]
+    ended: dict[str, Whole]
+    jobs: dict[str, Whole]
+    recent: list[CountedMoment]
+    brokers: list[BrokerShown]
+
+
 CODEC = AnswerCodec(
     "Router to client",
     RequestRefused,
@@ -297,5 +355,6 @@ CODEC = AnswerCodec(
     FailedRetried,
     PipelineEnds,
     RouterStatus,
+    PipelineCounts,
     EndsBroadcast,
 )

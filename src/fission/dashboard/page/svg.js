@@ -1,0 +1,39 @@
+// What the pictures of graphs are made of.
+
+const SVG = "http://www.w3.org/2000/svg";
+/** Smallest scale of a picture. */
+const SMALLEST = 0.6;
+/** Value of marker-end for an arrow. */
+export const tip = "url(#tip)";
+
+/** @param {string} name @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
+export function element(name, attributes, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+/** Let an element of the picture act as a button, by mouse and keyboard.
+ * @param {SVGElement} button @param {() => void} act */
+export function acts(button, act) {
+  button.addEventListener("click", act);
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    act();
+  });
+}
+
+/** A picture as wide as there is room for, but never so small that it cannot be read: then it scrolls.
+ * @param {number} width @param {number} height */
+export function fitted(width, height) {
+  const marker = element("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, orient: "auto" });
+  marker.append(element("path", { d: "M0 0L8 4L0 8z", class: "tip" }));
+  const picture = element("svg", { viewBox: `0 0 ${width} ${height}` });
+  picture.style.width = "100%";
+  picture.style.minWidth = `${Math.round(SMALLEST * width)}px`;
+  picture.style.maxWidth = `${Math.round(width)}px`;
+  picture.append(element("defs", {}, marker));
+  return picture;
+}
