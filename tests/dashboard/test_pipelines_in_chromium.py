@@ -220,7 +220,7 @@ def test_a_router_that_comes_back_is_found(tab: Tab, server: Server) -> None:
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_page_that_nobody_sees_asks_nothing(tab: Tab, server: Server) -> None:
+def test_a_hidden_page_asks_nothing(tab: Tab, server: Server) -> None:
     tab.clock.install()
     tab.goto(server.address())
     expect(tab.locator("#state")).to_contain_text("the Router runs since", timeout=SEEN_MS)

@@ -50,7 +50,7 @@ def test_the_list_has_the_newest_first_by_state_and_page_by_page(router: MemoryR
     rest = ask(router, f"/pipelines?before={first[-1]['order']}")[1]["pipelines"]
     assert [row["id"] for row in rest] == [f"p{number}" for number in range(9, -1, -1)]
     assert [row["id"] for row in ask(router, "/pipelines?state=cancelled")[1]["pipelines"]] == ["p3"]
-    assert len(ask(router, "/pipelines?before=x")[1]["pipelines"]) == ROWS, "what is no number chooses nothing"
+    assert len(ask(router, "/pipelines?before=x")[1]["pipelines"]) == ROWS, "what is not a number chooses nothing"
     status, found = ask(router, "/pipelines?state=lost")
     assert status == 409
     assert "must be waiting, running" in found["error"]

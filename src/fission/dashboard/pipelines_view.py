@@ -25,7 +25,7 @@ from fission.protocol.messages.pipelines.router_to_client import (
 ROW_TEXT, PANEL_TEXT = 120, 20_000
 #: Characters of all tracebacks of a pipeline: each one is at most 7,000 long. Arbitrary.
 TRACEBACKS = 200_000
-#: Jobs of a pipeline that are shown. Arbitrary: more rows than anybody reads, and the browser stays fluid.
+#: Jobs of a pipeline that are shown. Arbitrary: more rows than a viewer reads, and the browser stays fluid.
 MOST_JOBS = 1000
 #: Seconds over which the present throughput is measured.
 THROUGHPUT_S = 60.0
