@@ -18,7 +18,7 @@ from fission.dashboard.guarded import guarded_app, metrics_refused, refused, vis
 from fission.dashboard.pipeline_metrics import families
 from fission.dashboard.pipelines_view import overview, panel, row
 from fission.dashboard.router_client import RouterClient
-from fission.dashboard.scraper import Found
+from fission.dashboard.scraper import MetricsFound
 from fission.errors import FissionError
 from fission.pipelines.errors import PipelineRefused, RouterUnreachable
 from fission.protocol.messages.pipelines.client_to_router import (
@@ -79,7 +79,7 @@ class PipelinesSite:
                 answers = await self._numbers()
             except FissionError:
                 answers = None
-            return Response(encode(Found(tuple(families(fission.__version__, answers)))), headers={"Content-Type": media_type})
+            return Response(encode(MetricsFound(tuple(families(fission.__version__, answers)))), headers={"Content-Type": media_type})
 
         routes = [
             Route("/visitor", seen(visitor)),

@@ -59,10 +59,10 @@ class Scraper:
                 self._found = tuple(families(self._network, self._version, answers))
                 self._until = self._clock() + CACHE_S
         encode, media_type = choose_encoder(accept)
-        return encode(Found(self._found)), media_type
+        return encode(MetricsFound(self._found)), media_type
 
 
-class Found:
+class MetricsFound:
     """Metrics as the encoders of prometheus-client take them."""
 
     def __init__(self, found: tuple[Metric, ...]) -> None:

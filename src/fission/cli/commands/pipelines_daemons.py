@@ -264,7 +264,7 @@ def _page(options: Any) -> Callable[[], Any] | None:
     """Return what makes the page of `up`, in its process; None: there is none."""
     if options["page_at"] is None:
         return None
-    from fission.cli.commands.pipelines_dashboard import PipelinesPage
+    from fission.cli.pipelines_page import PipelinesPage
     from fission.dashboard import server  # noqa: F401 - a missing extra is reported here, once
 
     return lambda: PipelinesPage(options["api"], options["keys"], options["page_at"], browser=True, err=True)
