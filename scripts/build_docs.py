@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 #: What users import. Everything else of the package is private: it may change without notice.
 PUBLIC = (
     "fission",
+    "fission.connectors.audio",
     "fission.core.base",
     "fission.core.groups",
     "fission.core.head",

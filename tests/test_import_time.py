@@ -21,6 +21,9 @@ HEAVY = (
     "matplotlib",
     "multiprocessing",
     "numpy",
+    "scipy",
+    "sounddevice",
+    "soundfile",
     "sqlalchemy",
     "tornado",
     "zmq",
@@ -43,7 +46,7 @@ def test_import_takes_less_than_150_ms() -> None:
     assert statistics.median(seconds) < 0.150, seconds
 
 
-@pytest.mark.parametrize("module", ["fission", "fission.core.jobs", "fission.cli.main"])
+@pytest.mark.parametrize("module", ["fission", "fission.core.jobs", "fission.cli.main", "fission.connectors.audio"])
 def test_import_loads_nothing_heavy(module: str) -> None:
     loaded = fresh(f"import sys; bare = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - bare))").split()
     assert module in loaded

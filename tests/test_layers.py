@@ -38,6 +38,7 @@ FLOORS = {
     "emulate": 7.5,
     "recording": 7.5,
     "recordings": 5.5,
+    "connectors": 5.5,
     "cli": 8,
     "visualize": 8.5,
     "dashboard": 7,

@@ -67,7 +67,7 @@ def check(folder: Path, *, ended: bool = True) -> int:
     if ended:
         assert len(lines) == sounds == len(items) == count
         assert (joined == whole).all()
-        assert (folder / "5/result.wav").stat().st_size == 44 + 20 * count
+        assert (folder / "5/result.wav").stat().st_size == 96 + 20 * count
     return count
 
 

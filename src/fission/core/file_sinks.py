@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fission.core.python_job import LocalJob, PythonJob
-from fission.errors import DefinitionError, ValueFitError
+from fission.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,13 +112,20 @@ class FileSinkJob(LocalJob, PythonJob):
             )
         durable.make_folder(path.absolute().parent)
         file = self._fission_sink_file = SinkFile(path, to_device=self.SYNC)
-        if not file.known and file.size:
-            file.adopt(self.adopt(file.read(1 << 16, 0), file.size))
+        if file.size:
+            start = file.read(1 << 16, 0)
+            if file.known:
+                self._fission_continue(start)
+            else:
+                file.adopt(self.adopt(start, file.size))
         if not file.size:
             start = self.file_start()
             if start:
                 file.append_start(start)
         self._fission_update_header()
+
+    def _fission_continue(self, start: bytes) -> None:
+        """Take what the next blocks need from the start of a file that an earlier incarnation has written."""
 
     def run(self, *values: Any) -> None:
         self.append(self.encode(*values))
@@ -217,78 +224,3 @@ class NpySinkJob(FileSinkJob):
             if self._fission_sink_file is not None:
                 self._fission_sink_file.append_start(self._fission_layout.header(0))
         return b"".join(self._fission_layout.encode(self._fission_name, block, concatenate=self.concatenate) for block in blocks)
-
-
-class WavSinkJob(FileSinkJob):
-    """Writes sound to a WAV file, which is playable at any time: its header is updated after each
-    block.
-
-    Blocks are bytes of whole frames in the file's format; or arrays, of shape (frames,) or (frames,
-    channels), of the file's dtype or of floats. Floats are scaled so that 1.0 is the largest
-    integer, and clipped.
-
-    Args:
-        path: path of the file, relative to the job's folder.
-        rate: frames per second.
-        channels: samples in a frame.
-        dtype: type of a sample: "uint8", "int16", "int32" or "float32".
-        inputs: one pipe.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        rate: int,
-        channels: int = 1,
-        dtype: str = "int16",
-        inputs: Sequence[BasePipe] | None = None,
-    ) -> None:
-        super().__init__(path, inputs=inputs)
-        self.rate = rate
-        self.channels = channels
-        self.dtype = dtype
-
-    def _fission_faults(self) -> list[str]:
-        from fission.core.wav_layout import SAMPLE_BYTES
-
-        faults = super()._fission_faults()
-        for name, value, most in (("rate", self.rate, 2**32 - 1), ("channels", self.channels, 2**16 - 1)):
-            number: Any = value
-            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
-                faults.append(f"{name} must be an int from 1 to {most}, but is {number!r}")
-        if self.dtype not in SAMPLE_BYTES:
-            faults.append(f"dtype must be one of {', '.join(SAMPLE_BYTES)}, but is {self.dtype!r}")
-        if len(self.inputs) > 1:
-            faults.append(f"it must have one input, whose sound it writes, but has {len(self.inputs)}")
-        return faults
-
-    def file_start(self) -> bytes:
-        return self.file_header(0)
-
-    def file_header(self, size: int) -> bytes:
-        from fission.core.wav_layout import header
-
-        return header(self.rate, self.channels, self.dtype, size)
-
-    def adopt(self, start: bytes, size: int) -> int:
-        from fission.core.wav_layout import length_of, same_format
-
-        if not same_format(start, self.file_header(0)):
-            raise DefinitionError(
-                f"{self._fission_name}: {os.fspath(self.path)} exists, and must be a WAV file of {self.channels} channels of {self.dtype} "
-                "at "
-                f"{self.rate} frames a second, but is not; move it away"
-            )
-        return min(size, length_of(start))
-
-    def encode(self, *values: Any) -> bytes:
-        from fission.core.wav_layout import MOST_BYTES, frames
-
-        blocks = values[0] if self.inputs[0].BLOCK_COUNT > 1 else values
-        data = b"".join(frames(self._fission_name, block, self.channels, self.dtype) for block in blocks)
-        file = self._fission_sink_file
-        if file is not None and file.size + len(data) > MOST_BYTES:
-            raise ValueFitError(
-                f"{self._fission_name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; start another file"
-            )
-        return data

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fission.core.base_job import BaseJob
 from fission.core.executable_job import DynamicExecutableJob, DynamicMARVELOJob, ExecutableJob, MARVELOJob
-from fission.core.file_sinks import BytesSinkJob, FileSinkJob, NpySinkJob, WavSinkJob
+from fission.core.file_sinks import BytesSinkJob, FileSinkJob, NpySinkJob
 from fission.core.head import Head
 from fission.core.predefined import ClockJob, ForwardingJob, InteractiveJob
 from fission.core.python_job import LocalJob, PythonJob
 from fission.core.record_jobs import CSVSinkJob, LoggingJob, LoggingSinkJob
+from fission.core.wav_sink import WavSinkJob
 
 __all__ = [
     "BaseJob",
