@@ -116,6 +116,8 @@ def test_a_line_and_a_recording(fission: CommandLine, tmp_path: Path, monkeypatc
     assert recorded(first)[1].problem == "", "no run removes a recording"
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_page_that_ends_completes_its_recording(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the network continues."""
     monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))

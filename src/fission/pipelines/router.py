@@ -122,6 +122,7 @@ class Router:
 
     async def _serve(self, server: ApiServer, store: Any) -> None:
         from fission.adapters.dask_pipelines import DaskCluster
+        from fission.pipelines.pipeline_telemetry import traced
 
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
@@ -135,6 +136,7 @@ class Router:
                 raise DaemonError(f"the Dask scheduler cannot use port {self._scheduler_port} of {self._host}: {error}") from None
             try:
                 about = RouterAbout(router=uuid.uuid4().hex, scheduler_port=port)
+                store = stack.enter_context(traced(store, self.logger, about.router))
                 pump.store = store
                 pump.api = RouterApi(
                     store,

@@ -281,7 +281,8 @@ class RouterState:
         state = FAILED if hopeless or tries > active.jobs[end.job].retries else "raised"
         self._record(active, JobRecord(end.pipeline, end.job, state, tries, end.duration, end.node, end.error, end.traceback))
         self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "raised", end.error, hopeless))
-        self._log.warning("job %s (%s) on %s: %s", active.job_id(end.job), active.jobs[end.job].worker_name, end.node or "?", end.error)
+        worker, known = active.jobs[end.job].worker_name, {"pipeline": active.pipeline}
+        self._log.warning("job %s (%s) on %s: %s", active.job_id(end.job), worker, end.node or "?", end.error, extra=known)
 
     def _lost(self, active: LeasedPipeline, end: TaskEnd) -> None:
         active.attempts.pop(end.job, None)

@@ -84,7 +84,7 @@ class Submissions:
         name = uuid.uuid4().hex if message.pipeline_id is msgspec.UNSET else message.pipeline_id
         self._accept([self._checked(name, message.pipeline)])
         self._pypelinin.added()
-        self._log.info("[API] pipeline %s accepted", name)
+        self._log.info("[API] pipeline %s accepted", name, extra={"pipeline": name})
         return PipelineAccepted(name)
 
     def add(self, message: AddPipelines, now: float) -> PipelinesAccepted:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from fission.protocol.supervision_messages import Failover, Instruction, Notify
+from fission.protocol.supervision_messages import Failover, FailoverStep, Instruction, Notify
 
 #: Seconds for which the report of a failover waits until producers have reported how much they replayed. Arbitrary.
 REPLAYED_S = 1.0
 #: Seconds after which an outage is announced although its jobs do not run yet. Arbitrary: most have ended by then, and take one line.
 ANNOUNCE_S = 1.0
+#: Steps of a failover that are kept, the newest; arbitrary: those of 100 jobs that are placed once, or of one that cannot start.
+MOST_STEPS = 200
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Outage:
         replays: number of producers that have not reported what they replayed, by job and
             incarnation.
         announced: whether the user has been notified of it.
+        steps: what has happened to its jobs, in order.
+        lost: previous node of each of its jobs, by id.
     """
 
     what: str
@@ -46,6 +50,11 @@ class Outage:
     ready_at: float | None = None
     replays: dict[tuple[int, int], int] = field(default_factory=dict)
     announced: bool = False
+    steps: list[FailoverStep] = field(default_factory=list)
+    lost: dict[int, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lost = dict(self.moving)
 
 
 class Outages:
@@ -79,18 +88,20 @@ class Outages:
         """Whether a job is part of an outage."""
         return any(job in one.moving for one in self._outages)
 
-    def moved(self, job: int, node: str) -> None:
+    def moved(self, job: int, node: str, now: float) -> None:
         """Register that a place was found for a job."""
         for one in self._outages:
             if job in one.moving:
                 name = self._name(job)
                 text = f"{name} -> {node}" if one.moving[job] != node else f"{name} again on {node}"
                 one.moves[text] = one.moves.get(text, 0) + 1
+                one.steps = [*one.steps, FailoverStep(what="job placed", at=now, job=job, node=node)][-MOST_STEPS:]
 
-    def runs(self, job: int) -> None:
+    def runs(self, job: int, node: str, now: float) -> None:
         """Register that a job runs again, or has ended for good."""
         for one in self._outages:
-            one.moving.pop(job, None)
+            if one.moving.pop(job, None) is not None:
+                one.steps = [*one.steps, FailoverStep(what="job runs again", at=now, job=job, node=node)][-MOST_STEPS:]
 
     def expect_replays(self, job: int, incarnation: int, producers: int) -> None:
         """Register how many producers will report what they have replayed to an incarnation."""
@@ -130,7 +141,17 @@ class Outages:
                 self._outages.remove(one)
                 took_s = one.ready_at - one.since
                 moves = tuple(text if count == 1 else f"{text} ({count} times)" for text, count in one.moves.items())
-                failover = Failover(what=one.what, why=one.why, moves=moves, seconds=took_s, replayed=one.replayed)
+                failover = Failover(
+                    what=one.what,
+                    why=one.why,
+                    moves=moves,
+                    seconds=took_s,
+                    replayed=one.replayed,
+                    since=one.since,
+                    node=", ".join(dict.fromkeys(one.lost.values())),
+                    jobs=tuple(one.lost),
+                    steps=tuple(one.steps),
+                )
                 self.failovers.append(failover)
                 found.append(failover)
         return found

@@ -233,7 +233,7 @@ class Supervisor:
                     self._jobs.move(one, JobReady, now)
                     one.ready_at = now
                     self._avoided.ready(one.node, one.ordered_at)
-                    self._outages.runs(event.job)
+                    self._outages.runs(event.job, one.node, now)
                     self._announced.discard(event.job)
             elif isinstance(event, JobRefused):
                 self._on_refused(one, event.cause, now)
@@ -273,7 +273,7 @@ class Supervisor:
 
     def _on_finished(self, one: SupervisedJob, now: float) -> list[Instruction]:
         self._jobs.move(one, Finished, now)
-        self._outages.runs(one.plan.job)
+        self._outages.runs(one.plan.job, one.node, now)
         producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
         return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
 
@@ -355,7 +355,7 @@ class Supervisor:
             one.total_restarts += one.incarnation > 1
             self._jobs.move(one, Placed, now)
             launched.append(one)
-            self._outages.moved(one.plan.job, one.node)
+            self._outages.moved(one.plan.job, one.node, now)
         return launched
 
     def _orders(self, launched: Sequence[SupervisedJob]) -> list[Instruction]:

@@ -233,14 +233,47 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverStep:
+    """A moment of a failover.
+
+    Attributes:
+        what: "job placed", or "job runs again" (or has ended for good).
+        at: when, in seconds on the clock of the decisions.
+        job: its id.
+        node: where it was placed; empty: nowhere yet.
+    """
+
+    what: str
+    at: float
+    job: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
-    """Notify the user that something was lost and that everything affected runs again."""
+    """Notify the user that something was lost and that everything affected runs again.
+
+    Attributes:
+        what: what was lost.
+        why: how it was noticed.
+        moves: where its jobs went, in words.
+        seconds: from the notice until all jobs ran again.
+        replayed: number of blocks that producers have sent again.
+        since: when it was noticed, in seconds on the clock of the decisions.
+        node: name of the lost node, or of the node of the job that died.
+        jobs: ids of the jobs that were lost.
+        steps: what happened to them, in order.
+    """
 
     what: str
     why: str
     moves: tuple[str, ...]
     seconds: float
     replayed: int
+    since: float = field(default=0.0, compare=False)
+    node: str = field(default="", compare=False)
+    jobs: tuple[int, ...] = field(default=(), compare=False)
+    steps: tuple[FailoverStep, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         moved = ", ".join(self.moves) or "nothing to move"

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,16 @@ def described(job: BaseJob) -> str:
     return f"{job._fission_name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
 
 
-def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[logging.Handler]:
+def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer, further: Sequence[logging.Handler] = ()) -> list[logging.Handler]:
     """Log this run into its own file completely, and into the project's LOG_FILE as LOG_LEVEL says.
 
     `end_log` ends it. A LOG_FILE that cannot be written is only a warning.
+
+    Args:
+        loaded: the network.
+        run_log: path of the run's own file.
+        observer: warned.
+        further: handlers that get the log too.
 
     Raises:
         UserError: the run's own file cannot be written.
@@ -128,6 +134,7 @@ def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[
         handlers.append(_handler(loaded.root / loaded.config.log_file, loaded.config.log_level))
     except OSError as why:
         observer.warning(f"LOG_FILE cannot be written, so only {run_log} gets the log: {why}")
+    handlers += further
     logger = logging.getLogger("fission")
     logger.setLevel(logging.DEBUG)
     for handler in handlers:

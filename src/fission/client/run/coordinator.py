@@ -97,6 +97,7 @@ class Coordinator:
         clock: Callable[[], float] = time.monotonic,
         disk: Disk | None = None,
         deadline_s: float | None = None,
+        on_failover: Callable[[supervision.Failover], None] = lambda failover: None,
     ) -> None:
         """Prepare the run; `run` begins it.
 
@@ -120,7 +121,9 @@ class Coordinator:
             clock: returns the time in seconds; every decision about time uses it.
             disk: writes to ``store``; by default in the caller's thread.
             deadline_s: the network's setting ``deadline``, in seconds; None: there is none.
+            on_failover: called with each failover when it is over.
         """
+        self._on_failover = on_failover
         self._clock = clock
         self.engine = engine
         self.observer = observer
@@ -411,7 +414,8 @@ class Coordinator:
             elif isinstance(instruction, supervision.Kill):
                 await self.engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
             elif isinstance(instruction, supervision.Failover):
-                log.warning("%s", instruction)
+                self._on_failover(instruction)
+                log.warning("%s", instruction, extra={"failover": instruction})
                 self.observer.failover(str(instruction))
             elif isinstance(instruction, supervision.Notify):
                 log.log(logging.WARNING if instruction.warning else logging.INFO, "%s", instruction.text)

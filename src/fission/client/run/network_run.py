@@ -31,6 +31,7 @@ from fission.client.run.jobs.bundles import Bundles, plans
 from fission.client.run.nodes.loss import answer_losses
 from fission.client.run.plan import RunPlan
 from fission.client.run.run_counts import answer_counts
+from fission.client.run.run_telemetry import RunTelemetry, open_telemetry
 from fission.client.run.service_notices import report_to
 from fission.client.run.storage.disk_threads import DiskThreads
 from fission.client.serve.actions import answer_actions
@@ -163,6 +164,7 @@ class NetworkRun:
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             deadline_s=config.deadline,
+            on_failover=lambda failover: telemetry.failed_over(failover),
             allocation_timeout_s=config.allocation_timeout,
             on_console=lambda what, job, lines: hear(what, job, lines),
             gather_s=plan.gather_s,
@@ -179,6 +181,7 @@ class NetworkRun:
                 taps.ended(job)
 
         reserve = Reserve()
+        telemetry = RunTelemetry()
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[Any]] = []
         summary: Summary | None = None
@@ -187,11 +190,14 @@ class NetworkRun:
             await asyncio.sleep(0)  # the fork servers start while the folders are made
             if self._loaded.config.preload:
                 await self._unless_over(opening)  # a module that cannot be imported is a fault of the config, which touches no file
+            telemetry = await open_telemetry(
+                self._loaded.name, {number: job._fission_name for number, job in network.jobs.items()}, self._folder, self._observer
+            )
             plan.make_folders()
             with contextlib.suppress(OSError):
                 (self._folder / ENDING_FILE).unlink(missing_ok=True)
             coordinator.open_log(self._folder)
-            handlers = start_log(self._loaded, self._folder / "fission.log", self._observer)
+            handlers = start_log(self._loaded, self._folder / "fission.log", self._observer, telemetry.handler(config.log_level))
             for note in self._loaded.notes:
                 log.debug("%s", note)
             bundles = Bundles(self._loaded, str(self._folder), plan.addresses, coordinator.incarnation)
@@ -231,6 +237,7 @@ class NetworkRun:
                 await _cancelled(tasks)  # first: the ends of this machine's jobs are no failures
             else:
                 self._note_end(coordinator, summary, sys.exc_info()[1])
+            await telemetry.close(self._observer, self._reason, EXIT_FAILED if summary is None else summary.exit_code)
             await self._broadcast.close(summary)
             if not self._moving:
                 await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
