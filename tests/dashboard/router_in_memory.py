@@ -16,6 +16,8 @@ from fission.dashboard.pipelines_site import PipelinesSite
 from fission.dashboard.router_client import RouterClient
 from fission.pipelines import Job, Pipeline
 from fission.pipelines.errors import PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.protocol.messages.pipelines.client_to_router import CountPipelines, GetRouterStatus
+from fission.protocol.messages.pipelines.router_to_client import PipelineCounts, RouterStatus
 from fission.protocol.messages.pipelines.wire import convert, encode
 from tests.pipelines.test_router_api import Talk
 
@@ -58,6 +60,11 @@ class MemoryRouter:
         self.talk.exchange(run=[[name, 0, 1]])
         self.talk.end("raised", pipeline=name, error=error, traceback=traceback, node="n-0", duration=0.25)
         self.talk.exchange(ended=[[name, "failed", 0, error]])
+
+
+def numbers(router: MemoryRouter) -> tuple[RouterStatus, PipelineCounts]:
+    """Return what the page's metrics are made of."""
+    return router.ask(GetRouterStatus(), RouterStatus), router.ask(CountPipelines(), PipelineCounts)
 
 
 class Clock:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from fission.dashboard import pipeline_metrics
 from fission.dashboard.metrics import families
 from tests.dashboard.answers import answers
+from tests.dashboard.router_in_memory import MemoryRouter, numbers
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "monitoring"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((EXAMPLES / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -82,7 +84,10 @@ def test_promtool_understands_the_dashboard(copy: Path) -> None:
 
 
 def test_each_metric_that_is_named_is_exported() -> None:
-    exported = {sample.name for family in families("net", "1", answers()) for sample in family.samples}
+    router = MemoryRouter()
+    found = [*families("net", "1", answers()), *pipeline_metrics.families("1", numbers(router))]
+    router.talk.store.close()
+    exported = {sample.name for family in found for sample in family.samples}
     named = {name for text in (*expressions(), *(rule["expr"] for rule in ALERTS)) for name in METRIC.findall(text)}
     named |= set(METRIC.findall((EXAMPLES / "alerts_test.yml").read_text()))
     assert len(named) > 20

@@ -9,9 +9,7 @@ import pytest
 from prometheus_client import parser
 
 from fission.dashboard.pipeline_metrics import families
-from fission.protocol.messages.pipelines.client_to_router import CountPipelines, GetRouterStatus
-from fission.protocol.messages.pipelines.router_to_client import PipelineCounts, RouterStatus
-from tests.dashboard.router_in_memory import MemoryRouter, ask
+from tests.dashboard.router_in_memory import MemoryRouter, ask, numbers
 from tests.dashboard.test_metrics import faults
 from tests.pipelines.test_router_api import CHAIN
 
@@ -25,10 +23,6 @@ def router() -> Iterator[MemoryRouter]:
     found.talk.fake.connected["b"] = ["tcp://10.0.0.1:1", "tcp://10.0.0.1:2"]
     yield found
     found.talk.store.close()
-
-
-def answers(router: MemoryRouter) -> tuple[RouterStatus, PipelineCounts]:
-    return router.ask(GetRouterStatus(), RouterStatus), router.ask(CountPipelines(), PipelineCounts)
 
 
 def values(text: str) -> dict[str, float]:
@@ -59,7 +53,7 @@ def test_the_values_are_those_of_the_router(router: MemoryRouter) -> None:
 
 def test_names_and_units_follow_the_conventions_and_the_labels_are_fixed(router: MemoryRouter) -> None:
     router.fail("x", data={"name": "a user's"}, error="a user's")
-    found = list(families("1", answers(router)))
+    found = list(families("1", numbers(router)))
     unlabelled = [fault for fault in faults(found) if "has the labels" not in fault]
     assert unlabelled == []
     for sample in (sample for family in found if family.name != "fission_build" for sample in family.samples):

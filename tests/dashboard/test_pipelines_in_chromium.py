@@ -94,6 +94,9 @@ def test_a_failed_pipeline_is_found_explained_and_run_again(tab: Tab, server: Se
     tab.goto(server.address())
     expect(tab.locator("#count-failed")).to_have_text("1", timeout=SEEN_MS)
     expect(tab.locator("#list tbody tr")).to_have_count(2)
+    expect(tab.locator("#throughput canvas")).to_be_visible()
+    tab.set_viewport_size({"width": 700, "height": 900})
+    assert tab.locator("#throughput canvas").count() == 1, "it is drawn anew, at once"
     expect(tab.locator("#list tbody tr").first).to_contain_text("y1")
     tab.get_by_role("button", name="failed").click()
     expect(tab.locator("#list tbody tr")).to_have_count(1, timeout=SEEN_MS)

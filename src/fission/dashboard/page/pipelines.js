@@ -28,6 +28,8 @@ let asking = false;
 let again = false;
 /** @type {any[]} */
 let rows = [];
+/** @type {[number, number, number][]} age, finished, failed */
+let rates = [];
 /** @type {uPlot | null} */
 let chart = null;
 
@@ -161,12 +163,12 @@ function show(found) {
     ...found.missing.map((/** @type {string} */ text) => /** @type {[string, string]} */ (["Waiting", text])),
   ]);
   brokers.show(Object.fromEntries(found.brokers.map((/** @type {any} */ broker) => [`#${broker.broker}`, broker])));
-  draw(found.rates);
+  rates = found.rates;
+  draw();
   at("throughput").setAttribute("aria-label", `Jobs per second over the last five minutes; in the last minute ${rate(finished)} finished and ${rate(failed)} failed`);
 }
 
-/** @param {[number, number, number][]} rates age, finished, failed */
-function draw(rates) {
+function draw() {
   const now = Date.now() / 1000;
   const data = /** @type {any} */ ([rates.map(([age]) => now - age), rates.map(([, finished]) => finished), rates.map(([, , failed]) => failed)]);
   if (chart) {
@@ -213,6 +215,7 @@ at("older").addEventListener("click", () => page(rows.at(-1)?.order ?? 0));
 addEventListener("resize", () => {
   chart?.destroy();
   chart = null;
+  draw();
   if (panel.shown) panel.show(panel.shown);
 });
 document.addEventListener("visibilitychange", () => {
