@@ -123,11 +123,17 @@ def test_a_network_on_a_read_only_root(boards: Boards) -> None:
 def test_nothing_is_left(boards: Boards, clean: dict[str, set[str]]) -> None:
     mine = "/home/pi/fission/mine.txt"
     boards[1].sh(f"echo mine > {mine}")
+    others = ["/opt/fission/mine.txt", "/etc/fission/mine.txt", "/var/lib/fission/mine.txt"]
+    boards[0].sh("".join(f"echo mine > {path};" for path in others))
     lines = lines_of(boards.provision("remove"))
     assert all(found[0].startswith("removed, ") for found in lines.values()), lines
     assert "fission.log" in boards[0].sh("ls /var/lib/fission/fission/counters")  # without --purge, the data stays
     lines = lines_of(boards.provision("remove", "--purge"))
     assert lines["board2"][1:] == [f"note: /home/pi/fission stays: it has files that are not of FISSION, such as {mine}"], lines
+    note = "note: the user fission stays: its home folder has files that are not of FISSION, such as /var/lib/fission/mine.txt"
+    assert lines["board1"][1:] == [note], lines
+    assert boards[0].sh("find /opt/fission /etc/fission -type f; ls -d /var/lib/fission/*").split() == others
+    boards[0].sh(f"rm {' '.join(others)}; rmdir /opt/fission /etc/fission")
     assert boards[1].sh("find /home/pi/fission").split() == ["/home/pi/fission", mine]
     boards[1].sh(f"rm {mine}")
     assert lines_of(boards.provision("remove", "--purge"))["board2"] == ["removed, 1 change"]

@@ -203,6 +203,20 @@ def test_a_service_that_begins_anew_would_be_noticed(client: ClientHost) -> None
         client.more_rows()
 
 
+def test_the_service_of_another_project_stays(client: ClientHost) -> None:
+    """A network of the same name in another project, and a unit that FISSION has not written."""
+    client.run(f"cp -r {PROJECT} /home/pi/other")
+    for action in ("", " remove"):
+        text = client.run(f"cd /home/pi/other && fission provision client counters{action}", ok=False)
+        assert "failed: the service runs the network of this name in /home/pi/garden; call this command there, or rename" in text, text
+    unit = f"/etc/systemd/system/{UNIT}.service"
+    client.board.sh(f"cp {unit} /root/unit; echo '[Service]' > {unit}")
+    assert f"FISSION needs the place of {unit}, which it has not written" in client.run("fission provision client counters", ok=False)
+    assert client.provision("remove") == ["nothing to remove, no change"]
+    assert client.board.sh(f"cat {unit}; cp /root/unit {unit}") == "[Service]\n"
+    client.run("rm -r /home/pi/other")
+
+
 def test_removing_it(client: ClientHost) -> None:
     assert client.provision("remove") == ["removed, 2 changes"]
     assert client.provision("status") == ["not set up"]

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jinja2
 import pytest
 
+from fission.cli.commands.provision_client import service_settings
 from fission.cli.host_lines import status_of
+from fission.errors import UserError
 from fission.provision.events import HostReport, TaskFailed
 from fission.provision.faults import Attempt, explain
 from fission.provision.places import PACKAGED
@@ -58,12 +61,19 @@ def test_what_the_unit_starts_and_when_it_restarts(tmp_path: Path) -> None:
     assert "WorkingDirectory=/home/pi/50%% off" in rendered_unit(tmp_path, fission_project="/home/pi/50% off").read_text()
 
 
+def test_a_path_that_no_unit_can_have() -> None:
+    loaded = SimpleNamespace(config=SimpleNamespace(nodes=[], cluster=None, security=False), root=Path("/home/pi/ha$ll"))
+    with pytest.raises(UserError, match=r"the path of the project must have no quotes, \$, .* but is '/home/pi/ha\$ll'; move it"):
+        service_settings(loaded)
+
+
 @pytest.mark.slow
-def test_the_unit_is_accepted_and_hardened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("project", ["/home/pi/hall", "/home/pi/my hall, 50% off"])
+def test_the_unit_is_accepted_and_hardened(tmp_path: Path, project: str) -> None:
     """`systemd-analyze verify` has no complaint, and `security` says that it is no longer exposed."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze: scripts/install-debian-packages")
-    unit = rendered_unit(tmp_path, fission_python="/bin/true")  # the program must exist
+    unit = rendered_unit(tmp_path, fission_python="/bin/true", fission_project=project)  # the program must exist
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
     assert "fission-lights.service" not in done.stderr

@@ -61,6 +61,25 @@ def test_hosts_that_a_failed_restart_leaves_out_do_not_count_as_restarted(comman
     assert {host: found["ok"] for host, found in lines.as_json(report)["hosts"].items()} == {"a": True, "b": False, "c": False}
 
 
+def test_hosts_that_need_no_restart_are_done_when_that_of_another_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    plays = [play["name"] for play in yaml.safe_load((PACKAGED / "playbooks/servers.yml").read_text())]
+    due = {"a": ["due"], "b": ["due"], "c": []}
+    report = report_of(
+        {"event": "play", "play": plays[0]},
+        *({"event": "ok", "host": host, "task": "Report", "changed": False, "result": {"restart": found}} for host, found in due.items()),
+        {"event": "play", "play": plays[1]},
+        {"event": "failed", "host": "a", "task": "Restart the service", "text": "Job for fission.service failed"},
+        {"event": "end", "hosts": {}},
+    )
+    lines = HostLines("servers", Attempt(), check=False, verbose=False, quiet=False)
+    lines.finish(report)
+    assert capsys.readouterr().out.splitlines() == [
+        "b: not restarted: it is set up, but the restart of another host failed; fix that one, then run this again",
+        "c: ready, no change",
+    ]
+    assert {host: found["ok"] for host, found in lines.as_json(report)["hosts"].items()} == {"a": False, "b": False, "c": True}
+
+
 def test_a_failure_has_its_text() -> None:
     report = report_of({"event": "failed", "host": "a", "task": "Install", "text": "No space left on device"})
     assert report.hosts["a"].failure == TaskFailed(host="a", task="Install", text="No space left on device")

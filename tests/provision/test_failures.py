@@ -50,6 +50,22 @@ def test_an_old_python_and_no_sudo(boards: Boards) -> None:
     boards[1].sh("echo 'pi ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/pi")
 
 
+def test_files_of_others_stay(boards: Boards) -> None:
+    """A unit of the same name, and a folder of root's with files: neither is changed, by `servers` or by `remove`."""
+    unit, text = "/etc/systemd/system/fission.service", "[Service]\nExecStart=/bin/mine\n"
+    boards[0].sh(f"printf '{text}' > {unit}")
+    boards[1].sh("mkdir -m 751 /srv/data; touch /srv/data/mine")
+    boards.write_hosts({"board2": {"fission_root": "/srv/data"}})
+    done = boards.provision("servers", exit_code=1)
+    lines = lines_of(done)
+    assert lines["board1"][0].startswith(f"failed: FISSION needs the place of {unit}, which it has not written; on board1, move"), done
+    assert lines["board2"][0].startswith("failed: the folder /srv/data must belong to pi, but belongs to root and has files; name"), done
+    boards.provision("remove", "--purge")
+    boards.write_hosts()
+    assert boards[0].sh(f"cat {unit}; rm {unit}") == text
+    assert boards[1].sh("stat -c '%U %a' /srv/data; ls /srv/data; rm -r /srv/data").split() == ["root", "751", "mine"]
+
+
 def test_what_would_change(boards: Boards) -> None:
     """--check on a new board changes nothing."""
     done = boards.provision("servers", "--check", "--limit", "board1")

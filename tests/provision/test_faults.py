@@ -16,6 +16,12 @@ UNREACHABLE = [
     (f"{SSH}ssh: Could not resolve hostname cam1.local: Name or service not known", "no_name", ["name cam1.local", "ansible_host"]),
     (f"{SSH}pi@10.77.0.2: Permission denied (publickey,password).", "login_refused", ["refuses the login", "ssh-copy-id", "--ask-pass"]),
     (f"{SSH}Host key verification failed.", "host_key_changed", ["ssh-keygen -R"]),
+    (f"{SSH}Timeout, server 10.77.0.2 not responding.", "host_down", ["does not answer"]),
+    (f"{SSH}Shared connection to 10.77.0.2 closed.", "host_down", ["does not answer"]),
+    (f"{SSH}Connection to 10.77.0.2 closed by remote host.", "host_down", ["does not answer"]),
+    (f"{SSH}client_loop: send disconnect: Broken pipe", "host_down", ["does not answer"]),
+    (f"{SSH}No ED25519 host key is known for 10.77.0.2", "host_key_unknown", ["not known here", "by hand", "--limit cam"]),
+    (f"{SSH}Bad owner or permissions on /home/me/.ssh/config", "unreachable", ["ssh to it fails", "Bad owner", "ssh -v", "--limit cam"]),
     ("Failed to create temporary directory. ... mkdir: cannot create directory: No space left on device", "disk_full", ["disk is full"]),
 ]
 FAILED = [
@@ -28,6 +34,31 @@ FAILED = [
     ("FISSION_HOST 3.11.2 32 armv7l python3", "unfit_host", ["64 bits, but has 32 (armv7l)", "64-bit image"]),
     ("FISSION_HOST none 0 none python3", "unfit_host", ["has no python3", "apt-get install python3"]),
     ("FISSION_DISK 39 300", "disk_full", ["must have 300 MB free, but has 39", "df -h", "--limit cam"]),
+    (
+        "Using a SSH password instead of a key is not possible because Host Key checking is enabled and sshpass does not support this.",
+        "host_key_unknown",
+        ["not known here", "by hand"],
+    ),
+    (
+        "FISSION_SETTING fission_port must be a number from 1 to 65535, but is 'x'",
+        "wrong_setting",
+        ["fission_port must be", "hosts.yml or setting.yml", "--limit cam"],
+    ),
+    (
+        "FISSION_FOREIGN /etc/systemd/system/fission.service",
+        "foreign_file",
+        ["place of /etc/systemd/system/fission.service", "on cam, move that file away", "--limit cam"],
+    ),
+    ("FISSION_FOLDER /srv/data fission root", "foreign_folder", ["/srv/data must belong to fission, but belongs to root", "fission_root"]),
+    (
+        "SSLError(SSLCertVerificationError(1, 'certificate verify failed: certificate is not yet valid')): Max retries exceeded",
+        "wrong_clock",
+        ["its clock", "on cam, set the clock"],
+    ),
+    # the words of ssh, from other programs
+    ("NewConnectionError: Failed to establish a new connection: [Errno 111] Connection refused", "no_index", ["package index"]),
+    ("ProtocolError('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer')): Max retries exceeded", "no_index", []),
+    ("[Errno 13] Permission denied: '/opt/fission/venvs'", "unknown", ["Permission denied"]),
     ("FISSION_KEYS", "no_keys", ["no keys", "fission keys"]),
     (
         "WARNING: Retrying ... Failed to establish a new connection: [Errno -3] Temporary failure in name resolution\n"

@@ -135,6 +135,7 @@ def rendered_unit(folder: Path, **settings: object) -> Path:
         "fission_insecure": False,
         "fission_batctl": False,
         "fission_tmpfs_mb": 0,
+        "fission_setup": "0123456789ab",
         "inventory_hostname": "board1",
     }
     templates = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)  # as Ansible does

@@ -40,8 +40,8 @@ def test_the_role_is_clean_and_a_fault_is_found(tmp_path: Path) -> None:
     shutil.copy(ROOT / ".ansible-lint", folder)
     done = lint(folder, tmp_path, "playbooks", "roles")
     assert done.returncode == 0, done.stdout + done.stderr
-    tasks = folder / "roles/setup/tasks/clean.yml"
+    tasks = folder / "roles/setup/tasks/purge.yml"
     tasks.write_text(tasks.read_text().replace("ansible.builtin.find", "find"))
-    done = lint(folder, tmp_path, "roles/setup/tasks/clean.yml")
+    done = lint(folder, tmp_path, "roles/setup/tasks/purge.yml")
     assert done.returncode != 0
     assert "fqcn" in done.stdout

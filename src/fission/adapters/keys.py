@@ -167,6 +167,20 @@ def load_keys(folder: Path) -> Keys:
     )
 
 
+def only_keys(folder: Path, parent: Path) -> Path:
+    """Return a new folder with a link to each file of a folder of keys: without what else may be there.
+
+    Args:
+        folder: the folder of keys.
+        parent: existing folder for the new one.
+    """
+    made = parent / "keys"
+    made.mkdir(mode=0o700)
+    for name in (*_FILES, _CHECK):
+        (made / name).symlink_to(folder / name)
+    return made
+
+
 def _exists(folder: Path) -> str:
     return f"{folder} already has keys; to replace them, here and on every node: fission keys --dir {quote(str(folder))} --renew"
 

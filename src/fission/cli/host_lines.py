@@ -24,7 +24,7 @@ DONE = {
 }
 _FIX = "the restart of another host failed; fix that one, then run this again"
 #: What is said of hosts that were left out because the restart of another one failed, by command.
-NOT_RESTARTED = {"restart": _FIX, "renew": f"it is set up, but {_FIX}"}
+NOT_RESTARTED = {"restart": _FIX, **dict.fromkeys(("servers", "renew"), f"it is set up, but {_FIX}")}
 #: States of systemd's units in other words.
 STATES = {"active": "running", "inactive": "stopped", "failed": "failed", "activating": "starting", "deactivating": "stopping"}
 

@@ -153,7 +153,8 @@ class PlaybookReport:
         """Return the names of the hosts that a failed restart of another host has left out."""
         if not any(host.failure is not None and host.play == RESTARTS for host in self.hosts.values()):
             return []
-        return [name for name, host in self.hosts.items() if host.failure is None and host.play != RESTARTS]
+        left = [name for name, host in self.hosts.items() if host.failure is None and host.play != RESTARTS]
+        return [name for name in left if self.hosts[name].result.get("restart") != []]  # not those that need none
 
     def _report_of(self, name: str, task: str) -> HostReport:
         host = self.hosts.setdefault(name, HostReport())

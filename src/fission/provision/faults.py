@@ -108,6 +108,29 @@ def _fixed(what: str, remedy: str) -> Words:
 #: Kind, pattern of the text, and the words; the first that matches counts.
 _KNOWN: tuple[tuple[str, str, Words], ...] = (
     ("unfit_host", r"FISSION_HOST (?P<version>\S+) (?P<bits>\S+) (?P<machine>\S+) (?P<program>\S+)", _host),
+    (
+        "wrong_setting",
+        r"FISSION_SETTING (?P<fault>[^\n]+)",
+        _fixed("{fault}", "correct it in hosts.yml or setting.yml; then: {again}"),
+    ),
+    (
+        "foreign_file",
+        r"FISSION_FOREIGN (?P<path>\S+)",
+        _fixed("FISSION needs the place of {path}, which it has not written", "on {host}, move that file away if it may go; then: {again}"),
+    ),
+    (
+        "foreign_folder",
+        r"FISSION_FOLDER (?P<path>\S+) (?P<user>\S+) (?P<owner>\S+)",
+        _fixed(
+            "the folder {path} must belong to {user}, but belongs to {owner} and has files",
+            "name another fission_root in setting.yml, or change its owner if it is FISSION's; then: {again}",
+        ),
+    ),
+    (
+        "other_project",
+        r"FISSION_PROJECT (?P<path>[^\n]+)",
+        _fixed("the service runs the network of this name in {path}", "call this command there, or rename one of the networks"),
+    ),
     ("no_keys", r"FISSION_KEYS", _fixed("there are no keys to copy", "make them on this machine: fission keys; then: {again}")),
     (
         "disk_full",
@@ -126,6 +149,11 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
         _fixed("its ssh key is not the known one", "if it was installed anew, forget the old key: ssh-keygen -R ADDRESS; then: {again}"),
     ),
     (
+        "host_key_unknown",
+        r"Host Key checking is enabled and sshpass does not support this|No [A-Z0-9]+ host key is known",
+        _fixed("its ssh key is not known here", "log in once by hand, and accept the key: ssh USER@ADDRESS; then: {again}"),
+    ),
+    (
         "no_name",
         r"Could not resolve hostname (?P<name>[^\s:]+)",
         _fixed("there is no address for the name {name}", "correct ansible_host in hosts.yml, or use the address"),
@@ -140,7 +168,8 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
     (
         "host_down",
         r"connect to host .* (?:Connection timed out|No route to host|Network is unreachable|Host is down)|Connection timed out|"
-        r"Timeout \(\d+s\) waiting for|Connection closed by|Connection reset by",
+        r"Timeout \(\d+s\) waiting for|Connection closed by|Connection reset by|Timeout, server|Shared connection to \S+ closed|"
+        r"Connection to .* closed|Broken pipe|mux_client_request_session|Failed to connect to the host via ssh: *$",
         _fixed("it does not answer", "switch it on, check its network and its ansible_host in hosts.yml; then: {again}"),
     ),
     (
@@ -190,6 +219,11 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
         ),
     ),
     (
+        "wrong_clock",
+        r"certificate is not yet valid|certificate has expired",
+        _fixed("the package index has a certificate that its clock takes for invalid", "on {host}, set the clock: date; then: {again}"),
+    ),
+    (
         "no_index",
         r"NewConnectionError|Failed to establish a new connection|Temporary failure in name resolution|ReadTimeoutError|"
         r"ConnectTimeoutError|Max retries exceeded|ProxyError|NameResolutionError",
@@ -207,12 +241,20 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
 )
 
 
+#: Kinds that are ssh's. Other programs use the same words: pip says "Connection refused" of an index.
+_OF_SSH = frozenset({"host_key_changed", "host_key_unknown", "no_name", "no_ssh", "host_down", "login_refused"})
+_SSH_TEXT = re.compile(r"via ssh|[Ff]ailed to transfer file|Timeout \(\d+s\) waiting for|sshpass")
+
+
 def explain(failure: TaskFailed | HostUnreachable, attempt: Attempt) -> Explanation:
     """Return what a failure means and what to do."""
+    by_ssh = isinstance(failure, HostUnreachable) or _SSH_TEXT.search(failure.text) is not None
     for kind, pattern, words in _KNOWN:
-        match = re.search(pattern, failure.text)
+        match = re.search(pattern, failure.text) if by_ssh or kind not in _OF_SSH else None
         if match is not None:
             return Explanation(kind, *words(match, failure.host, attempt))
     reason = next((line.strip() for line in failure.text.splitlines() if line.strip()), "no reason given")
-    again = f"{attempt.words(failure.host)['again']} --verbose"
-    return Explanation("unknown", f"the task {failure.task!r} failed: {reason:.300}", f"to see all of it: {again}")
+    again = attempt.words(failure.host)["again"]
+    if isinstance(failure, HostUnreachable):
+        return Explanation("unreachable", f"ssh to it fails: {reason:.300}", f"try it by hand: ssh -v USER@ADDRESS; then: {again}")
+    return Explanation("unknown", f"the task {failure.task!r} failed: {reason:.300}", f"to see all of it: {again} --verbose")

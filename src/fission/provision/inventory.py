@@ -47,7 +47,7 @@ def read_hosts(path: Path) -> list[ListedNode]:
         UserError: Ansible is not installed, or refuses the file.
     """
     words = [program("ansible-inventory"), "--inventory", str(path), "--list"]
-    done = subprocess.run(words, env={"LC_ALL": "C.UTF-8", **os.environ, **STRICT}, capture_output=True, text=True, check=False)
+    done = subprocess.run(words, env={**os.environ, **STRICT, "LC_ALL": "C.UTF-8"}, capture_output=True, text=True, check=False)
     try:
         found = json.loads(done.stdout)
         variables: Mapping[str, Mapping[str, str]] = found["_meta"]["hostvars"]

@@ -20,8 +20,8 @@ from fission.provision.places import HOSTS, PACKAGED, program
 FORKS = 20
 #: Ansible's own, and: a host that loses its power meanwhile is given up after half a minute.
 SSH_ARGS = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=10 -o ServerAliveCountMax=3"
-#: Without it, an inventory that cannot be read counts as one without hosts.
-STRICT = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+#: Without them, an inventory that cannot be read counts as one without hosts, and of two hosts with the same name the first is forgotten.
+STRICT = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true", "ANSIBLE_DUPLICATE_YAML_DICT_KEY": "error"}
 #: Characters of ansible-playbook's own errors that are kept; arbitrary.
 ERROR_CHARACTERS = 20_000
 
@@ -66,9 +66,9 @@ class PlaybookRun:
         return {
             "ANSIBLE_PYTHON_INTERPRETER": "auto_silent",
             "ANSIBLE_SSH_ARGS": SSH_ARGS,
-            "LC_ALL": "C.UTF-8",  # Ansible refuses other encodings, and its texts are compared
             **os.environ,
             **STRICT,
+            "LC_ALL": "C.UTF-8",  # Ansible refuses other encodings, and its texts are compared
             "ANSIBLE_CALLBACK_PLUGINS": str(PACKAGED / "plugins" / "callback"),
             "ANSIBLE_STDOUT_CALLBACK": "fission_events",
             "ANSIBLE_ROLES_PATH": os.pathsep.join(str(path) for path in roles if path.is_dir()),

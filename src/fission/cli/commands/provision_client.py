@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from fission.cli import interrupts
 from fission.cli.commands.provision_hosts import perform
 from fission.cli.table import Session, example
 
+#: Characters that mean something else in the units of systemd.
+_UNFIT = re.compile(r"""["'\\$\r\n]""")
 ACTIONS = ("start", "stop", "restart", "status", "logs", "remove")
 
 
@@ -43,12 +46,13 @@ def client(session: Session, /, network: str, action: str | None, check: bool, l
         "fission_action": action or "main",
         "fission_lines": lines,
         "fission_network": network,
+        "fission_project": str(session.root),
         "ansible_python_interpreter": sys.executable,
     }
     if action != "remove" or not network.isidentifier():  # the service of a network that no longer exists can be removed
         require_network(session.root, network)
     if action is None:
-        variables.update(_settings(load_network(session)))
+        variables.update(service_settings(load_network(session)))
     words = f"fission provision client {network}{f' {action}' if action else ''}"
     attempt = Attempt(words, asked_sudo=options["ask_become_pass"], network=network)
     folder = session.root / "ansible"
@@ -56,20 +60,26 @@ def client(session: Session, /, network: str, action: str | None, check: bool, l
     return perform(action or "client", run, attempt, **options)
 
 
-def _settings(loaded: Any) -> dict[str, object]:
+def service_settings(loaded: Any) -> dict[str, object]:
     """Return the variables of the role, after a check of what the service needs.
 
     Raises:
-        UserError: CLIENT_IP is not this machine's, or there are no keys.
+        UserError: CLIENT_IP is not this machine's, there are no keys, or a path cannot be in a unit.
     """
     from fission.adapters.keys import default_folder, load_keys
     from fission.client.run.engines.listening import client_address
     from fission.client.run.nodes.configured_nodes import only_here
+    from fission.errors import UserError
 
     config, keys = loaded.config, ""
     if not only_here(config.nodes) or config.cluster is not None:
         client_address(loaded)
         keys = str(load_keys(default_folder().absolute()).folder) if config.security else ""
+    for what, path in (("the project", str(loaded.root)), ("Python", sys.executable), ("the keys", keys)):
+        if _UNFIT.search(path):
+            raise UserError(
+                f"the path of {what} must have no quotes, $, backslashes or line ends, as it is in a unit, but is {path!r}; move it"
+            )
     return {
         "fission_project": str(loaded.root),
         "fission_run_user": pwd.getpwuid(os.getuid()).pw_name,

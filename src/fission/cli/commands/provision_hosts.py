@@ -75,7 +75,7 @@ def renew(**options: Any) -> int:
 
 
 def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_folder: Path | None, **options: Any) -> int:
-    from fission.adapters.keys import NoKeysError, default_folder, load_keys
+    from fission.adapters.keys import NoKeysError, default_folder, load_keys, only_keys
     from fission.client.attach.running import check_update
     from fission.provision.places import find_folder
     from fission.provision.wheel import obtain_pypelinin, obtain_wheel
@@ -100,7 +100,7 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
             "fission_wheel_digest": made.digest + ("" if names is None else f" {names.digest}"),
             "fission_wheelhouse": str(pack_wheelhouse(wheelhouse, Path(folder))) if wheelhouse is not None else "",
             "fission_dask": versions()["Dask"],
-            "fission_keys_from": "" if keys is None else str(keys),
+            "fission_keys_from": "" if keys is None else str(only_keys(keys, Path(folder))),
             "fission_renew": command == "renew",
         }
         return _run(command, "servers", variables, wheelhouse=wheelhouse is not None, **options)

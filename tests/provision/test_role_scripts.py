@@ -1,0 +1,192 @@
+"""The scripts of the role, run here on folders of a test: what is not FISSION's stays, and two at once are safe."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+from fission.provision.places import PACKAGED
+from tests.waiting import eventually
+
+ROLE = PACKAGED / "roles" / "setup"
+OLD, NEW, BUSY = "0123456789ab", "ba9876543210", "cccccccccccc"
+UNIT = "/etc/systemd/system/fission.service"
+
+
+def script(name: str, task: str, variables: dict[str, Any]) -> str:
+    """Return the shell script of a task, with what Ansible gives it."""
+    found = next(one for one in _tasks(yaml.safe_load((ROLE / f"tasks/{name}.yml").read_text())) if one["name"] == task)
+    engine = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    engine.filters.update(
+        quote=shlex.quote,
+        regex_replace=lambda text, old, new: re.sub(old, new, text, count=1),
+        basename=lambda path: Path(path).name,
+    )
+    variables = {**yaml.safe_load((ROLE / "vars/main.yml").read_text()), "ansible_check_mode": False, **variables}
+    for key, text in found.get("vars", {}).items():
+        variables[key] = engine.from_string(text).render(variables)
+    shell = found.get("ansible.builtin.shell")
+    if shell is not None:
+        return engine.from_string(shell if isinstance(shell, str) else shell["cmd"]).render(variables)
+    return str(variables["fission_script"])
+
+
+def _tasks(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [task for entry in entries for task in [entry, *_tasks(entry.get("block", []))]]
+
+
+def run(text: str) -> str:
+    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    assert done.stderr == "", done.stderr
+    return done.stdout
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder of virtual environments, one of which the unit names; it has files of others too."""
+    home = tmp_path / "opt"
+    for name in (OLD, NEW, BUSY, "mine", "0123456789abc"):
+        (home / "venvs" / name).mkdir(parents=True)
+        (home / "venvs" / name / "complete").touch()
+    (home / "notes.txt").touch()
+    (tmp_path / "fission.service").write_text(f"ExecStart={home}/venvs/{NEW}/env/bin/fission node\n")
+    return home
+
+
+def test_only_virtual_environments_that_nobody_uses_are_removed(home: Path) -> None:
+    clean = script("clean", "Remove virtual environments that are not in use", {"fission_home": str(home)})
+    clean = clean.replace(UNIT, str(home.parent / "fission.service"))
+    words = ["flock", str(home / "venvs" / BUSY), "sh", "-c", "echo locked; read line"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as installing:
+        assert installing.stdout is not None
+        assert installing.stdout.readline() == b"locked\n"
+        assert run(clean).split() == [f"{home}/venvs/{OLD}"]
+        installing.communicate(b"\n", timeout=20)
+    assert files(home) == ["notes.txt", *(f"venvs/{name}/complete" for name in ("0123456789abc", NEW, BUSY, "mine"))]
+    assert run(clean).split() == [f"{home}/venvs/{BUSY}"]
+    assert run(clean) == ""
+
+
+def test_removal_leaves_what_is_not_of_fission(home: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "etc" / "keys"
+    keys.mkdir(parents=True)
+    for name in ("curve.secret", "check", "mine.pem"):
+        (keys / name).touch()
+    variables = {"fission_home": str(home), "fission_keys": str(keys)}
+    before = files(tmp_path)
+    names = run(script("remove", "Remove the virtual environments and the keys", {**variables, "ansible_check_mode": True}))
+    assert files(tmp_path) == before
+    remove = script("remove", "Remove the virtual environments and the keys", variables)
+    assert run(remove) == names != ""
+    assert files(tmp_path) == [
+        "etc/keys/mine.pem",
+        "fission.service",
+        "opt/notes.txt",
+        "opt/venvs/0123456789abc/complete",
+        "opt/venvs/mine/complete",
+    ]
+    assert run(remove) == ""
+
+
+def test_removal_leaves_no_empty_folder(home: Path, tmp_path: Path) -> None:
+    (home / "notes.txt").unlink()
+    for name in ("mine", "0123456789abc"):
+        shutil.rmtree(home / "venvs" / name)
+    keys = tmp_path / "etc" / "keys"
+    keys.mkdir(parents=True)
+    (keys / "curve.secret").touch()
+    run(script("remove", "Remove the virtual environments and the keys", {"fission_home": str(home), "fission_keys": str(keys)}))
+    assert not home.exists()
+    assert not keys.exists()
+
+
+def test_what_an_interrupted_copy_has_left_is_removed(tmp_path: Path) -> None:
+    temporary = tmp_path / ".ansible" / "tmp"
+    for name in ("ansible-tmp-old", "ansible-tmp-now", "mine"):
+        (temporary / name).mkdir(parents=True)
+        (temporary / name / "curve.secret").touch()
+    subprocess.run(["touch", "-d", "1 hour ago", temporary / "ansible-tmp-old", temporary / "mine"], check=True)
+    remove = script("remove", "Remove what interrupted copies have left", {"fission_login_home": str(tmp_path)})
+    assert run(remove).split() == [f"{temporary}/ansible-tmp-old"]
+    assert files(temporary) == ["ansible-tmp-now/curve.secret", "mine/curve.secret"]
+    assert run(remove) == ""
+
+
+PYTHON = """#!/bin/sh
+# Stands for Python: makes a virtual environment, whose pip takes until a line comes from the pipe `go`.
+case "$*" in
+*venv*) rm -rf env; mkdir -p env/bin; cp "$0" env/bin/python ;;
+*) echo pip >> ../calls; ls wheels >> ../calls; read line < ../go; test "$line" = ok && touch env/installed ;;
+esac
+"""
+
+
+def test_two_installations_at_once_are_one(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    (tmp_path / "python").write_text(PYTHON)
+    (tmp_path / "python").chmod(0o755)
+    subprocess.run(["mkfifo", tmp_path / "go"], check=True)
+    variables = {
+        "fission_venv": str(venv),
+        "fission_python": str(tmp_path / "python"),
+        "fission_wheelhouse": "",
+        "fission_wheel": "/x/a.whl",
+    }
+
+    def start(upload: str) -> subprocess.Popen[bytes]:
+        (venv / upload).mkdir(parents=True)
+        (venv / upload / "a.whl").touch()
+        text = script("install", "Install the packages", {**variables, "fission_upload": upload})
+        return subprocess.Popen(["flock", str(venv), "sh", "-ec", text])
+
+    def calls() -> list[str]:
+        return (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
+
+    with start("wheels.1") as first:
+        eventually(lambda: calls() == ["pip", "a.whl"], 20, "the first one installs")
+        (tmp_path / "go").write_text("fails\n")
+        assert first.wait(20) != 0
+    assert not (venv / "complete").exists()  # an installation that fails changes nothing
+    with start("wheels.2") as first:
+        eventually(lambda: len(calls()) == 4, 20, "the second one installs")
+        with start("wheels.3") as other:
+            (tmp_path / "go").write_text("ok\n")
+            assert (first.wait(20), other.wait(20)) == (0, 0)
+    assert calls() == ["pip", "a.whl"] * 2
+    assert (venv / "complete").read_text() == "a.whl\n"
+    assert files(venv) == ["complete", "env/bin/python", "env/installed"]
+    assert [path.name for path in venv.iterdir() if path.is_dir()] == ["env"]
+
+
+def test_the_home_folder_of_the_user_is_searched_for_files_of_others(tmp_path: Path) -> None:
+    """Its name comes first if `servers` made the user; what /etc/skel has, and caches, do not count."""
+    home, skel = tmp_path / "home", tmp_path / "skel"
+    for folder in (home, skel, home / ".cache"):
+        folder.mkdir()
+    (home / ".bashrc").write_text("same")
+    (skel / ".bashrc").write_text("same")
+    look = script("purge", "Look for the user of the service", {"fission_service_user": "fission"})
+    look = look.replace("/var/lib/fission", str(home)).replace("/etc/skel", str(skel))
+
+    def found(home_of_user: Path) -> list[str]:
+        return run(look.replace("getent passwd fission", f"echo fission:x:9:9::{home_of_user}:/usr/sbin/nologin")).splitlines()
+
+    assert found(home) == ["made"]
+    assert found(tmp_path) == []
+    (home / ".bashrc").write_text("changed")
+    (home / ".netrc").touch()
+    (home / "fission").mkdir()
+    assert found(home) == ["made", *(f"{home}/{name}" for name in (".bashrc", ".netrc", "fission"))]
