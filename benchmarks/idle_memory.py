@@ -63,8 +63,12 @@ async def _connected(port: int) -> None:
         await scheduler.close()
 
 
-def job(environment: dict[str, str]) -> int:
-    """Return the median of the resident bytes of a network's jobs."""
+def job(environment: dict[str, str]) -> tuple[int, int]:
+    """Return the median of the resident bytes of a network's jobs, and of their proportional ones.
+
+    A job's process is a fork: it shares the memory of modules with its fork server and the other jobs. Resident bytes count all of that
+    for each of them, proportional bytes (PSS) divide it among them.
+    """
     events = PROJECT / "many/simulation/events.jsonl"
     events.unlink(missing_ok=True)
     keywords = surroundings({"pairs": JOBS // 2, "rate": 1})
@@ -74,13 +78,13 @@ def job(environment: dict[str, str]) -> int:
         until(lambda: events.exists() and events.read_text().count('"JobReady"') >= JOBS, "all jobs run", START_S)
         time.sleep(SETTLE_S)
         (fork_server,) = psutil.Process(client.pid).children()
-        found = statistics.median(process.memory_info().rss for process in fork_server.children())
+        sizes = [process.memory_full_info() for process in fork_server.children()]
         client.send_signal(signal.SIGINT)
         client.wait(START_S)
     finally:
         client.kill()
         client.wait()
-    return int(found)
+    return int(statistics.median(size.rss for size in sizes)), int(statistics.median(size.pss for size in sizes))
 
 
 def main() -> int:
@@ -88,15 +92,15 @@ def main() -> int:
     options = arguments(__doc__, runs=3).parse_args()
     with compiled() as environment:
         environment["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent / "src")
-        found = [(*node(environment), job(environment)) for _ in range(options.runs + 1)][1:]  # the first run compiles
+        found = [(*node(environment), *job(environment)) for _ in range(options.runs + 1)][1:]  # the first run compiles
     rows: list[dict[str, Any]] = []
     for case, wanted, values in zip(
-        ("idle node, waiting for a client", "idle node, connected", "job that imports nothing"),
-        ("<= 70", "<= 70", "<= 20"),
+        ("idle node, waiting for a client", "idle node, connected", "job that imports nothing", f"the same, its share with {JOBS} jobs"),
+        ("<= 70", "<= 70", "<= 20", ""),
         zip(*found, strict=True),
         strict=True,
     ):
-        rows.append({"case": case, "figure": "MB resident", "fission": round(statistics.median(values) / MB, 1), "wanted": wanted})
+        rows.append({"case": case, "figure": "MB", "fission": round(statistics.median(values) / MB, 1), "wanted": wanted})
     show(rows, ["case", "figure", "fission", "wanted"], options)
     return 0
 
