@@ -66,7 +66,7 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def test_only_virtual_environments_that_nobody_uses_are_removed(home: Path) -> None:
+def test_only_unused_virtual_environments_are_removed(home: Path) -> None:
     clean = script("clean", "Remove virtual environments that are not in use", {"fission_home": str(home)})
     clean = clean.replace(UNIT, str(home.parent / "fission.service"))
     words = ["flock", str(home / "venvs" / BUSY), "sh", "-c", "echo locked; read line"]
