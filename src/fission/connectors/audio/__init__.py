@@ -8,8 +8,21 @@ to use them.
 
 from __future__ import annotations
 
+from fission.connectors.audio.channel_jobs import MergeChannelsJob, SplitChannelsJob
+from fission.connectors.audio.spectrum_block import SpectrumBlock
+from fission.connectors.audio.stream_jobs import LevelJob, ResampleJob, StftJob
 from fission.connectors.audio.wav_source import WavSourceJob
 from fission.core.audio_block import AudioBlock
 from fission.core.wav_sink import WavSinkJob
 
-__all__ = ["AudioBlock", "WavSinkJob", "WavSourceJob"]
+__all__ = [
+    "AudioBlock",
+    "LevelJob",
+    "MergeChannelsJob",
+    "ResampleJob",
+    "SpectrumBlock",
+    "SplitChannelsJob",
+    "StftJob",
+    "WavSinkJob",
+    "WavSourceJob",
+]
