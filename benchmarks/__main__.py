@@ -33,6 +33,7 @@ PROGRAMS: dict[str, str | None] = {
     "memory": None,
     "failover": "--faults 3 --runs 1",
     "taps": "--runs 1 --seconds 1",
+    "latency_sampling": "--pairs 8",
     "page": "--runs 1 --seconds 1",
     "page_viewers": "--jobs 20 --nodes 2 --seconds 2",
     "pipelines": None,

@@ -7,13 +7,15 @@ import json
 import os
 import time
 
-from chain import windowless
+from chain import unstamped, windowless
 from chain.meter import Meter, blocks, double, write_json
 from fission.core.jobs import LocalJob, PythonJob
 
 # here, because each job's process loads this file before it makes its links
 if "windows" in os.environ.get("FISSION_BENCH", "") and not json.loads(os.environ["FISSION_BENCH"]).get("windows", True):
     windowless.install()
+if "FISSION_BENCH_STAMPS" in os.environ:
+    unstamped.install(*map(float, os.environ["FISSION_BENCH_STAMPS"].split()))
 
 
 class Measured(PythonJob):

@@ -237,7 +237,8 @@ class NetworkRun:
                 await _cancelled(tasks)  # first: the ends of this machine's jobs are no failures
             else:
                 self._note_end(coordinator, summary, sys.exc_info()[1])
-            await telemetry.close(self._observer, self._reason, EXIT_FAILED if summary is None else summary.exit_code)
+            reason = self._reason or str(coordinator.error or sys.exc_info()[1] or "")
+            await telemetry.close(self._observer, reason, EXIT_FAILED if summary is None else summary.exit_code)
             await self._broadcast.close(summary)
             if not self._moving:
                 await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
