@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.dashboard.pages import page_of
 from tests.pipelines.daemons import STORE, WORKERS
 from tests.ports import free_ports
 from tests.waiting import CommandLine, Running, eventually
@@ -252,3 +254,36 @@ def test_secrets_on_the_command_line(fission: CommandLine, folder: Path) -> None
         done = fission.run(*broker, "--store-secret", secret, exit_code=2)
         assert message in done.stderr
         assert "hunter2" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_the_page_of_up_starts_again_and_without_a_port_the_daemons_run_all_the_same(
+    fission: CommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FISSION_KEYS", str(folder / "own_keys"))
+    fission.run("keys", "--dir", "ours", exit_code=0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        running = fission.start(*UP, "--keys", "ours", "--dashboard", str(taken.getsockname()[1]))
+        running.wait_for("Ready at tcp://127.0.0.1:", 40, stream="stderr")
+        running.wait_for("Warning: the page is not served: the page cannot be served at 127.0.0.1", stream="stderr")
+        eventually(lambda: len(psutil.Process(running.pid).children()) == 3, 10, "the daemons are left, without the page")
+        running.interrupt()
+        running.wait(exit_code=130)
+    running = fission.start(*UP, "--keys", "ours", "--dashboard", "0")
+    first = page_of(running, "stderr")
+    running.wait_for("Ready at tcp://127.0.0.1:", 40, stream="stderr")
+    asked = {"Authorization": f"Bearer {first.token}"}
+    status, _, body = first.get("/overview", asked)
+    assert (status, json.loads(body)["pipelines"]["failed"]) == (200, 0), body
+    page = next(child for child in psutil.Process(running.pid).children() if listens(child))
+    page.kill()
+    running.wait_for("The page was killed by signal 9 (SIGKILL); starting it again", stream="stderr")
+    eventually(lambda: running.stderr.count("the page of pipelines: http://") == 2, 20, "the page's new address")
+    running.interrupt()
+    running.wait(exit_code=130)
+
+
+def listens(process: psutil.Process) -> bool:
+    """Return whether a daemon is the page: the Router listens as well, at more than one port."""
+    return len([found for found in process.net_connections("tcp") if found.status == psutil.CONN_LISTEN]) == 1

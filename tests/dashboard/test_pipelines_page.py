@@ -100,6 +100,17 @@ def test_an_operator_runs_a_failed_pipeline_again_and_cancels_it(router: MemoryR
     assert ask(router, "/pipelines/x/cancel", OPERATOR, "POST")[0] == 200
     assert ask(router, "/pipelines/x")[1]["state"] == "cancelled"
     assert ask(router, "/pipelines/x/explode", OPERATOR, "POST")[0] == 409
+    assert [line for line in router.talk.records if "asked" in line] == [
+        "[API] pipeline x runs again, as local (page) asked",
+        "[API] pipeline x is cancelled, as local (page) asked",
+    ]
+
+
+def test_a_name_cannot_forge_a_line_of_the_routers_log(router: MemoryRouter) -> None:
+    router.fail("x")
+    answer = router.talk.ask(**{"command": "retry", "pipeline id": "x", "by": "anna\nERROR"})
+    assert (answer["answer"], answer["kind"]) == ("error", "malformed")
+    assert router.talk.ask(**{"command": "retry", "pipeline id": "x"})["answer"] == "ok", "programs need not say who they are"
 
 
 def test_a_viewer_changes_nothing(router: MemoryRouter) -> None:

@@ -70,6 +70,13 @@ class PipelinesSite:
             found = visitor_of(request, access)
             return {"role": found.role.value, "form": found.form_token} if found else {}
 
+        async def change(request: Request) -> Any:
+            kind, found = CHANGES.get(request.path_params["change"]), visitor_of(request, access)
+            if kind is None or found is None:
+                raise PipelineRefused(f"a pipeline can be changed by {' and '.join(CHANGES)} alone")
+            wanted = kind(request.path_params["pipeline"], by=f"{found.name} (page)")
+            return {"id": (await self._router.change(wanted, PipelineChanged)).pipeline_id}
+
         async def metrics(request: Request) -> Response:
             refusal = metrics_refused(request, access)
             if refusal is not None:
@@ -86,7 +93,7 @@ class PipelinesSite:
             Route("/overview", seen(self._overview)),
             Route("/pipelines", seen(self._list)),
             Route("/pipelines/{pipeline}", seen(self._show)),
-            Route("/pipelines/{pipeline}/{change}", seen(self._change), methods=["POST"]),
+            Route("/pipelines/{pipeline}/{change}", seen(change), methods=["POST"]),
             Route("/metrics", metrics),
         ]
         return guarded_app("pipelines.html", routes, access, hosts, secure=secure)
@@ -114,13 +121,6 @@ class PipelinesSite:
 
     async def _show(self, request: Request) -> Any:
         return panel(await self._router.get(ShowPipeline(request.path_params["pipeline"]), PipelineShown))
-
-    async def _change(self, request: Request) -> Any:
-        kind = CHANGES.get(request.path_params["change"])
-        if kind is None:
-            raise PipelineRefused(f"a pipeline can be changed by {' and '.join(CHANGES)} alone")
-        changed = await self._router.change(kind(request.path_params["pipeline"]), PipelineChanged)
-        return {"id": changed.pipeline_id}
 
 
 def _json(value: Any, status: int = 200) -> Response:

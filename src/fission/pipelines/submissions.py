@@ -142,6 +142,7 @@ class Submissions:
         if row.end.state == "finished":
             raise PipelineError(f"pipeline {row.pipeline} is finished: there is nothing to run again")
         self._reopen(row)
+        self._note(row.pipeline, "runs again", message.by)
         return PipelineChanged(row.pipeline)
 
     def retry_failed(self, message: RetryFailedPipelines, now: float) -> FailedRetried:
@@ -169,4 +170,8 @@ class Submissions:
             raise PipelineError(f"pipeline {row.pipeline} has ended already: it is {row.end.state}")
         if running := self._state.cancel(row.pipeline, row.accepted, self._wall()):
             self.killed.append(running)
+        self._note(row.pipeline, "is cancelled", message.by)
         return PipelineChanged(row.pipeline)
+
+    def _note(self, pipeline: str, what: str, by: str) -> None:
+        self._log.info("[API] pipeline %s %s%s", pipeline, what, f", as {by} asked" if by else "")

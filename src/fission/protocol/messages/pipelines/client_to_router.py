@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fission.protocol.messages.pipelines.wire import ArrayPart, Id, RequestCodec, RouterRequest, Whole
+from fission.protocol.messages.pipelines.wire import ArrayPart, Id, RequestCodec, RouterRequest, Whole, check_text
 
 
 class NamedPipeline(ArrayPart, frozen=True):
@@ -74,9 +74,14 @@ class RetryPipeline(RouterRequest, frozen=True, tag="retry"):
 
     Attributes:
         pipeline_id: its id, or the first letters of it.
+        by: who asks for it, for the Router's log; empty: not known.
     """
 
     pipeline_id: Id
+    by: str = ""
+
+    def check(self) -> None:
+        check_text(self.by, "by")
 
 
 class RetryFailedPipelines(RouterRequest, frozen=True, tag="retry failed"):
@@ -94,9 +99,14 @@ class CancelPipeline(RouterRequest, frozen=True, tag="cancel"):
 
     Attributes:
         pipeline_id: its id, or the first letters of it.
+        by: who asks for it, for the Router's log; empty: not known.
     """
 
     pipeline_id: Id
+    by: str = ""
+
+    def check(self) -> None:
+        check_text(self.by, "by")
 
 
 class GetEnds(RouterRequest, frozen=True, tag="ended since"):
