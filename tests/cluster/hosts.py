@@ -83,17 +83,18 @@ class Host:
         ip: its address; other hosts and the client reach it there.
         ipv6: its IPv6 address.
         network: the network that it belongs to.
+        cable: name of the switch's end of its cable.
     """
 
     def __init__(self, network: Hosts, index: int) -> None:
         self.ip = f"10.77.{network.number}.{index + 1}"
         self.name = f"fission-{os.getpid()}-{network.number}-{index}"
-        self._cable = f"fission{network.number}h{index}"  # the switch's end; the host's end is its eth0
+        self.cable = f"fission{network.number}h{index}"  # the switch's end; the host's end is its eth0
         self.network = network
         self._processes: list[subprocess.Popen[Any]] = []
         call("ip", "netns", "add", self.name)
-        call("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        call("ip", "link", "set", self._cable, "master", network.switch, "up")
+        call("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
+        call("ip", "link", "set", self.cable, "master", network.switch, "up")
         self._inside("ip", "link", "set", "lo", "up")
         self._inside("ip", "address", "add", f"{self.ip}/24", "dev", "eth0")
         self.ipv6 = f"fd77:{network.number + 1:x}::{index + 1:x}"
@@ -128,7 +129,7 @@ class Host:
         """
         if end not in {"switch", "host"}:
             raise ValueError(f"end must be switch or host, is {end!r}")
-        where, interface = ([], self._cable) if end == "switch" else (["-n", self.name], "eth0")
+        where, interface = ([], self.cable) if end == "switch" else (["-n", self.name], "eth0")
         call("ip", *where, "link", "set", interface, "up" if up else "down")
         if up:
             eventually(lambda: self._of_cable("brport/state") == FORWARDING, DEADLINE_S, f"the switch forwards what {self.name} sends")
@@ -197,13 +198,13 @@ class Host:
         burst = max(3200, kbit * 1000 // 8 // 50)  # 20 ms, but at least two packets
         words = ["root", "tbf", "rate", f"{kbit}kbit", "burst", str(burst), "latency", "200ms"]
         self._inside("tc", "qdisc", "replace", "dev", "eth0", *words)
-        call("tc", "qdisc", "replace", "dev", self._cable, *words)
+        call("tc", "qdisc", "replace", "dev", self.cable, *words)
 
     def heal(self) -> None:
         """Plug the cable in, and end all losses and limits. Processes that were killed stay dead."""
         self.lose(0)
         call("ip", "-n", self.name, "link", "set", "eth0", "up")
-        for words in (["ip", "netns", "exec", self.name, "tc", "qdisc", "del", "dev", "eth0"], ["tc", "qdisc", "del", "dev", self._cable]):
+        for words in (["ip", "netns", "exec", self.name, "tc", "qdisc", "del", "dev", "eth0"], ["tc", "qdisc", "del", "dev", self.cable]):
             subprocess.run([*words, "root"], capture_output=True, check=False)  # there may be none
         self.link(True)
 
@@ -226,7 +227,7 @@ class Host:
 
     def _of_cable(self, what: str) -> str:
         """Return what the kernel reports for the switch's end."""
-        return Path("/sys/class/net", self._cable, what).read_text().strip()
+        return Path("/sys/class/net", self.cable, what).read_text().strip()
 
     def _inside(self, *words: str) -> str:
         return call("ip", "netns", "exec", self.name, *words)

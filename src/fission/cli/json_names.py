@@ -17,7 +17,10 @@ NODE_NAMES = {
     "rtt": "rtt_s",
     "clock_offset": "clock_offset_s",
     "clock_error": "clock_error_s",
+    "clock_drift": "clock_drift_s_per_s",
 }
+#: Names in reports of what is known of a node's clock.
+CLOCK_NAMES = ("clock_offset_s", "clock_error_s", "clock_drift_s_per_s")
 #: Names of `fission.client.attach.follow.rates` -> names of a job in reports.
 JOB_NAMES = {"cpu": "cpu_used_percent", "memory": "memory_used_bytes"}
 #: Meaning and unit of the values of a node.
@@ -29,8 +32,9 @@ NODE_UNITS = {
     "rtt_s": "round trip to the node, or over a link, seconds; null: not measured",
     "TQ": "quality of the link from the client to the node, 0 to 255",
     "links": "links that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt_s",
-    "clock_offset_s": "seconds by which the node's clock is ahead of the client's; null: not measured",
+    "clock_offset_s": "seconds by which the node's time of day is ahead of the client's; null: not measured, or the same clock",
     "clock_error_s": "largest error of clock_offset_s, seconds",
+    "clock_drift_s_per_s": "seconds by which the node's clock becomes more ahead in each second",
     "max_jobs": "number of jobs that the node takes",
 }
 #: Meaning and unit of the values of a job. Null: not measured.

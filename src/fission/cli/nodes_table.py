@@ -22,6 +22,13 @@ COLUMNS: Mapping[str, Column] = {
     "MEM FREE MB": Column(lambda node: megabytes(node["memory"] or None) if node["up"] else "-", leaves=4),
     "TQ": Column(lambda node: str(node["TQ"]) if node["up"] else "-", leaves=1),
 }
+#: The table of clocks: AHEAD is how far a node's time of day is ahead of the client's, +/- the largest error of that.
+CLOCK_COLUMNS: Mapping[str, Column] = {
+    "CLOCK OF": Column(lambda node: str(node["name"]), left=True, least=16),
+    "AHEAD MS": Column(lambda node: f"{node['clock_offset'] * 1000:.1f}"),
+    "+/- MS": Column(lambda node: f"{node['clock_error'] * 1000:.1f}"),
+    "DRIFT PPM": Column(lambda node: f"{node['clock_drift'] * 1e6:.0f}", leaves=1),
+}
 #: What a node that is missing has.
 MISSING: Mapping[str, Any] = {"ip": "-", "up": False}
 
@@ -35,6 +42,17 @@ def node_lines(nodes: Sequence[Mapping[str, Any]], width: int | None) -> list[st
         width: cells of a line; None: no limit.
     """
     return FittedTable(COLUMNS, nodes, width).lines()
+
+
+def clock_lines(nodes: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """Return a table of how far the clocks of nodes are ahead of the client's, an empty line first; empty if none is known.
+
+    Args:
+        nodes: as in `node_lines`.
+        width: cells of a line; None: no limit.
+    """
+    known = [node for node in nodes if node["up"] and node.get("clock_offset") is not None]
+    return ["", *FittedTable(CLOCK_COLUMNS, known, width).lines()] if known else []
 
 
 def link_lines(nodes: Sequence[Mapping[str, Any]], width: int | None = None) -> list[str]:

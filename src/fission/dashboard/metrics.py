@@ -242,6 +242,8 @@ NODE_GAUGES: tuple[tuple[str, str, Callable[[NodeRow], float | None]], ...] = (
     ("swap_used_ratio", "Share of the swap space in use.", lambda node: _ratio(node.swap, 100)),
     ("link_quality_ratio", "Quality of the link from the client.", lambda node: _ratio(node.TQ, MOST_TQ)),
     ("round_trip_seconds", "Round trip from the client.", lambda node: node.rtt),
+    ("clock_offset_seconds", "Time by which the node's time of day is ahead of the client's.", lambda node: node.clock_offset),
+    ("clock_uncertainty_seconds", "Largest error of fission_node_clock_offset_seconds.", lambda node: node.clock_error),
 )
 
 

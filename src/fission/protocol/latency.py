@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
+from fission.protocol.clock_offset import Clock
 from fission.protocol.stamps import Sample
 
 #: Seconds for which a sample counts. Arbitrary: long enough for a 99th percentile of ten samples a second, and what a person
@@ -25,18 +25,6 @@ from fission.protocol.stamps import Sample
 WINDOW_S = 60.0
 #: Largest number of samples of a path. Arbitrary: above what a window has of one source; the newest stay.
 MOST_SAMPLES = 1000
-
-
-class Clock(NamedTuple):
-    """A node's clock, compared with the client's.
-
-    Attributes:
-        offset_s: seconds by which it is ahead.
-        error_s: largest error of the offset.
-    """
-
-    offset_s: float
-    error_s: float
 
 
 @dataclass(frozen=True, slots=True)

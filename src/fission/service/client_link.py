@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fission.adapters.cluster.report_sender import ReportSender
 from fission.adapters.datagrams import Datagrams, Sealing
 from fission.adapters.machine import Means
+from fission.adapters.wall_clock import wall_offset_s
 from fission.ports import JobOutput
 from fission.protocol.link_quality import NodeLink
 from fission.protocol.messages.client_to_node import ECHOES, ClaimNode, PulseEcho
@@ -142,7 +143,8 @@ class ClientLink:
             means = {
                 **asdict(self._means.load()),
                 **({} if self._pulses.rtt_s is None else {"rtt": self._pulses.rtt_s}),
-                **self._pulses.clock,
+                **self._pulses.clock(now),
+                "clock_wall": wall_offset_s(),
             }
             self._send_pulse(now, {name: value for name, value in means.items() if math.isfinite(value)})
             again, stops = self._lease.tick(now)
@@ -169,7 +171,7 @@ class ClientLink:
 
     def _on_echo(self, echo: PulseEcho, source: tuple[str, int], sender: bytes) -> None:
         now = time.monotonic()
-        if not self._pulses.echo(echo.number, now, echo.at):
+        if not self._pulses.echo(echo.number, now, echo.reached, echo.answered):
             return
         self._heard_at = now
         self._lease.heard(self._lease.run, now)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from fission.protocol.clock_offset import ClockComparison
 
 #: Consecutive echoes without a known connection after which the node reconnects; arbitrary.
 UNKNOWN_ECHOES = 5
 #: Pulses whose round trip is still measured; arbitrary, a few seconds' worth.
 PULSES_REMEMBERED = 50
-#: Round trips of which the shortest measures the clock. Arbitrary: so many that one is rarely held up, and so few that clocks
-#: that drift by 100 in a million are right within 0.1 ms for pulses of 0.1 s.
-CLOCKS = 20
 
 
 class Pulses:
@@ -28,7 +25,7 @@ class Pulses:
         self.rtt_s: float | None = None
         self._sent_at: dict[int, float] = {}  # by unanswered pulse
         self._unknown = 0
-        self._clocks: deque[tuple[float, float]] = deque(maxlen=CLOCKS)
+        self._clock = ClockComparison()
 
     def claimed(self) -> None:
         """Note that a client has claimed this node.
@@ -37,7 +34,7 @@ class Pulses:
         """
         self.echoed = self.sent
         self._unknown = 0
-        self._clocks.clear()
+        self._clock.clear()
 
     def next(self, now: float) -> int:
         """Return the number of the pulse to send now."""
@@ -47,7 +44,7 @@ class Pulses:
             del self._sent_at[old]
         return self.sent
 
-    def echo(self, number: int, now: float, client_at: float = 0.0) -> bool:
+    def echo(self, number: int, now: float, reached: float = 0.0, answered: float = 0.0) -> bool:
         """Take the client's answer to a pulse; return whether it is newer than all before.
 
         An answer to a later pulse may arrive first.
@@ -55,28 +52,26 @@ class Pulses:
         Args:
             number: of the pulse.
             now: time on this machine's clock.
-            client_at: time on the client's clock when it answered; 0: unknown.
+            reached: time on the client's clock when the pulse arrived; 0, as the next: unknown.
+            answered: time on the client's clock when it answered.
         """
         if not self.echoed < number <= self.sent:
             return False
         self.echoed = number
-        sent_at = self._sent_at.pop(number, now)
-        self.rtt_s = now - sent_at
-        if client_at:
-            self._clocks.append(((sent_at + now) / 2 - client_at, self.rtt_s / 2))
+        left = self._sent_at.pop(number, None)
+        self.rtt_s = 0.0 if left is None else now - left
+        if left is not None and answered:
+            self._clock.exchanged(left, reached, answered, now)
         return True
 
-    @property
-    def clock(self) -> dict[str, float]:
-        """The clock of this machine, by the names of `LeasePulse.means`; empty if it is not known.
+    def clock(self, now: float) -> dict[str, float]:
+        """Return the clock of this machine, by the names of `LeasePulse.means`; empty if it is not known.
 
-        The answer was given at some time of the round trip, so half of that is the largest error;
-        the shortest of the last round trips says most.
+        Args:
+            now: time on this machine's clock.
         """
-        if not self._clocks:
-            return {}
-        offset, error = min(self._clocks, key=lambda clock: clock[1])
-        return {"clock_offset": offset, "clock_error": error}
+        found = self._clock.estimate(now)
+        return {} if found is None else {"clock_offset": found.offset_s, "clock_error": found.error_s, "clock_drift": found.drift}
 
     def cut_off(self, *, known: bool, connected: bool) -> bool:
         """Return whether to reconnect: the client gave this node up, which Dask would notice late.

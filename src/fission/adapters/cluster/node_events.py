@@ -68,6 +68,7 @@ class NodeEvents:
         self._reports.close()
 
     def _on_pulse(self, pulse: LeasePulse, source: tuple[str, int], sender: bytes) -> None:
+        reached = time.monotonic()
         if pulse.lease.partition(".")[0] != sender.hex():
             return  # the sender's identity does not match the lease
         member = self._register.of_lease(pulse.lease)
@@ -76,7 +77,11 @@ class NodeEvents:
             return
         known = member is not None and bool(member.worker)
         echo = PulseEcho(
-            number=pulse.number, acknowledged=member.acknowledged if member is not None else 0, connected=known, at=time.monotonic()
+            number=pulse.number,
+            acknowledged=member.acknowledged if member is not None else 0,
+            connected=known,
+            reached=reached,
+            answered=time.monotonic(),
         )
         self._datagrams.send(echo, source, echo_context(self._parameters.run, self._client, pulse.lease))
         if member is not None and pulse.number > member.pulse:

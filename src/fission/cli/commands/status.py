@@ -11,7 +11,7 @@ from fission.cli import interrupts
 from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
 from fission.cli.json_names import JOB_UNITS, NODE_UNITS, PATH_UNITS, job_as_json, node_as_json
 from fission.cli.looking import folder_of
-from fission.cli.nodes_table import link_lines, node_lines
+from fission.cli.nodes_table import clock_lines, link_lines, node_lines
 from fission.cli.paths_table import path_lines
 from fission.cli.table import Session, example
 
@@ -49,7 +49,8 @@ def command(session: Session, as_json: bool) -> None:
         click.echo(json.dumps({**found, "units": {"nodes": NODE_UNITS, "jobs": JOB_UNITS, "paths": PATH_UNITS}}, indent=2))
         return
     width = terminal_width()
-    lines = [*node_lines(after["nodes"], width), *link_lines(after["nodes"], width), ""]
+    nodes = after["nodes"]
+    lines = [*node_lines(nodes, width), *link_lines(nodes, width), *clock_lines(nodes, width), ""]
     for line in [*lines, *jobs_table(jobs, width).lines(), *standing_lines(jobs), *path_lines(ways, width)]:
         click.echo(line)
     for text in after["failovers"]:

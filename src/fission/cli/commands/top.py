@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from fission.cli.jobs_table import jobs_table, standing_lines, terminal_width
-from fission.cli.json_names import JOB_UNITS, PATH_UNITS, job_as_json
+from fission.cli.json_names import CLOCK_NAMES, JOB_UNITS, NODE_UNITS, PATH_UNITS, job_as_json, node_as_json
 from fission.cli.looking import folder_of, polite, seconds
+from fission.cli.nodes_table import clock_lines
 from fission.cli.paths_table import path_lines
 from fission.cli.table import Session, example
 
@@ -34,27 +35,29 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
     has fewer columns. A job that makes no progress is named below the table.
 
     The second table has the time from making a block in a source until a sink is done with it: the
-    least, the median and the 99th percentile of the last minute.
+    least, the median and the 99th percentile of the last minute. The third has the clocks of nodes.
     """
     from fission.cli import interrupts
-    from fission.client.attach.follow import measure, paths, rates
+    from fission.client.attach.attach import status
+    from fission.client.attach.follow import paths, rates
 
     interrupts.loaded()
     polite()
     folder = folder_of(session)
-    before = measure(folder)
+    before = status(folder)
     if once or as_json or not sys.stdout.isatty():
         while True:
             time.sleep(interval)
-            after = measure(folder)
+            after = status(folder)
             rows = rates(before, after)
             if as_json:
+                clocks = [_clock_as_json(node) for node in after["nodes"]]
                 shown = {"network": session.network, "time": after["time"], "jobs": [job_as_json(row) for row in rows]}
-                units = {"jobs": JOB_UNITS, "paths": PATH_UNITS}
-                click.echo(json.dumps({**shown, "paths": paths(after), "units": units}, indent=2 if once else None))
+                units = {"jobs": JOB_UNITS, "paths": PATH_UNITS, "clocks": {name: NODE_UNITS[name] for name in CLOCK_NAMES}}
+                click.echo(json.dumps({**shown, "paths": paths(after), "clocks": clocks, "units": units}, indent=2 if once else None))
             else:
                 width = terminal_width()
-                for line in [*jobs_table(rows, width).lines(), *standing_lines(rows), *path_lines(paths(after), width)]:
+                for line in [*jobs_table(rows, width).lines(), *standing_lines(rows), *_further_lines(after, width)]:
                     click.echo(line)
             if once:
                 return
@@ -66,22 +69,35 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from fission.client.attach.follow import measure, paths, rates
+    from fission.client.attach.attach import status
+    from fission.client.attach.follow import rates
     from fission.errors import UserError
 
     with Live(console=Console(), auto_refresh=False, screen=False) as live:
         while True:
             time.sleep(interval)
             try:
-                after = measure(folder)
+                after = status(folder)
             except UserError:
                 live.console.print("the network has ended")
                 return
-            live.update(_shown(rates(before, after), paths(after), interval, live.console.width), refresh=True)
+            live.update(_shown(rates(before, after), _further_lines(after, live.console.width), interval, live.console.width), refresh=True)
             before = after
 
 
-def _shown(rows: list[dict[str, Any]], ways: list[dict[str, Any]], interval: float, width: int) -> Any:
+def _further_lines(after: dict[str, Any], width: int | None) -> list[str]:
+    """Return the tables below that of the jobs."""
+    from fission.client.attach.follow import paths
+
+    return [*path_lines(paths(after), width), *clock_lines(after["nodes"], width)]
+
+
+def _clock_as_json(node: dict[str, Any]) -> dict[str, Any]:
+    found = node_as_json(node)
+    return {"node": node["name"], **{name: found[name] for name in CLOCK_NAMES}}
+
+
+def _shown(rows: list[dict[str, Any]], further: list[str], interval: float, width: int) -> Any:
     from rich.console import Group
     from rich.text import Text
 
@@ -92,7 +108,7 @@ def _shown(rows: list[dict[str, Any]], ways: list[dict[str, Any]], interval: flo
     return Group(
         Text(headings, style="bold", no_wrap=True, overflow="crop"),
         *(Text(line, style=_style(row), no_wrap=True, overflow="crop") for line, row in zip(lines, rows, strict=True)),
-        *(Text(line, no_wrap=True, overflow="crop") for line in [*path_lines(ways, width), ""]),
+        *(Text(line, no_wrap=True, overflow="crop") for line in [*further, ""]),
         *(Text(note, style="dim italic") for note in notes),
     )
 

@@ -26,6 +26,7 @@ from fission.client.run.jobs.processes import JobProcesses
 from fission.client.run.jobs.stalled_jobs import StalledJobs
 from fission.client.run.launcher import Launcher
 from fission.client.run.nodes.gathering import Gathering
+from fission.client.run.nodes.node_clocks import NodeClocks
 from fission.client.run.nodes.node_watch import NodeWatch
 from fission.client.run.nodes.nodes import Nodes
 from fission.client.run.storage.checkpoint_service import CheckpointService
@@ -140,6 +141,7 @@ class Coordinator:
         several = gather_s is not None
         machine = lambda node: node if several and not self.known_nodes.local(node) else ""  # noqa: E731
         self.latencies = PathLatencies(network, self.processes, machine, clock, deadline_s=deadline_s)
+        self.clocks = NodeClocks()
         self._inbox = Inbox(engine, transport, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
@@ -322,7 +324,7 @@ class Coordinator:
         elif isinstance(event, NodePulse):
             if event.means:
                 self.known_nodes.measured(event.name, event.means)
-                self.latencies.node_measured(event.name, event.means)
+                self._on_clock(event)
             await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
         elif isinstance(event, LinksMeasured):
             self.known_nodes.linked(event.name, event.links)
@@ -341,6 +343,12 @@ class Coordinator:
                 return
             await self._on_nodes(self._nodes.gone(event))
 
+    def _on_clock(self, pulse: NodePulse) -> None:
+        for text in self.clocks.heard(pulse.name, pulse.means):
+            self.observer.warning(text)
+        if (clock := self.clocks.steady(pulse.name)) is not None:
+            self.latencies.clock_measured(pulse.name, clock)
+
     def _note_lost(self, node: str) -> None:
         """Note that a node's jobs are lost, in case no later incarnation ends."""
         for job, summary in self.jobs.items():
@@ -357,6 +365,8 @@ class Coordinator:
 
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.known_nodes.joined(event)
+        self.clocks.joined(event.name)
+        self.latencies.node_joined(event.name)
         self._resuming.joined(event.running)
         for job, incarnation in event.running:
             if incarnation < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation

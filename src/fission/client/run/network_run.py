@@ -114,8 +114,8 @@ class NetworkRun:
                     other: LinkRow(TQ=link.quality, rtt=link.rtt_s) for other, link in coordinator.known_nodes.links(node.name).items()
                 }
                 values = {**asdict(node), "up": coordinator.up(node.name), "links": links}
-                if (clock := coordinator.latencies.clock(node.name)) is not None:
-                    values |= {"clock_offset": clock.offset_s, "clock_error": clock.error_s}
+                if (clock := coordinator.clocks.wall(node.name)) is not None:
+                    values |= {"clock_offset": clock.offset_s, "clock_error": clock.error_s, "clock_drift": clock.drift}
                 if not coordinator.known_nodes.is_measured(node.name):
                     virtual = engine.stopped(NodeName(node.name)) is not None
                     values |= here if virtual else dict.fromkeys(here)

@@ -4,7 +4,7 @@ import uPlot from "./libraries/uPlot.esm.js";
 import { ConsoleForm, Operator, RecordButton, confirmed } from "./act.js";
 import { GraphView } from "./graph.js";
 import { append } from "./log.js";
-import { History, bytes, concerns, duration, merged, rate, share } from "./model.js";
+import { History, bytes, concerns, duration, merged, offset, rate, share } from "./model.js";
 import { NodePanel } from "./node.js";
 import { TableView } from "./tables.js";
 import { TapPanel } from "./tap.js";
@@ -78,6 +78,7 @@ const nodes = new TableView(at("nodes"), "Nodes", [
   ["Free CPU", (node) => (node.cpu === undefined ? "-" : `${node.cpu.toFixed(0)} %`)],
   ["Free memory", (node) => bytes(node.memory)],
   ["Round trip", (node) => duration(node.rtt)],
+  ["Clock ahead", (node) => offset(node.clock_offset, node.clock_error)],
   ["Jobs", (node) => node.jobs.join(", ") || "-"],
 ], (node) => nodePanel.open(node));
 

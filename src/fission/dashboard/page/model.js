@@ -48,6 +48,16 @@ export function duration(value) {
   return value < 0.001 ? `${(value * 1e6).toFixed(0)} us` : value < 1 ? `${(value * 1e3).toFixed(1)} ms` : `${value.toFixed(2)} s`;
 }
 
+/**
+ * How far a clock is ahead: "-0.2 ms +/- 3.0 ms".
+ * @param {number | undefined | null} value seconds
+ * @param {number | undefined | null} error seconds
+ */
+export function offset(value, error) {
+  if (value === undefined || value === null) return "-";
+  return `${value < 0 ? "-" : ""}${duration(Math.abs(value))} +/- ${duration(error)}`;
+}
+
 /** @param {number | undefined | null} value between 0 and 1 */
 export function share(value) {
   return value === undefined || value === null ? "-" : `${(100 * value).toFixed(0)} %`;

@@ -247,13 +247,15 @@ class PulseEcho(Message, frozen=True, tag="pulse_echo"):
         number: of the pulse.
         acknowledged: number of the last exit report that the client has received.
         connected: whether the client has a connection to this lease of the node.
-        at: time on the client's clock when it answered, seconds.
+        reached: time on the client's clock when the pulse arrived, seconds; 0, as the next: unknown.
+        answered: time on the client's clock when it answered, seconds.
     """
 
     number: Whole
     acknowledged: Whole
     connected: bool
-    at: float = 0.0
+    reached: float = 0.0
+    answered: float = 0.0
 
 
 Order: TypeAlias = (

@@ -142,8 +142,10 @@ class NodeRow(Part, frozen=True):
         rtt: round trip to it, seconds; None: not measured.
         up: whether it pulses.
         links: by the name of the other node.
-        clock_offset: seconds by which its clock is ahead of the client's; None, as the next: not measured.
+        clock_offset: seconds by which its time of day is ahead of the client's; None, as the next two:
+            not measured, or it has the client's clock.
         clock_error: largest error of that, seconds.
+        clock_drift: seconds per second by which it becomes more ahead.
     """
 
     name: str
@@ -161,6 +163,7 @@ class NodeRow(Part, frozen=True):
     links: dict[str, LinkRow]
     clock_offset: float | None = None
     clock_error: float | None = None
+    clock_drift: float | None = None
 
 
 class PipeRow(Part, frozen=True):

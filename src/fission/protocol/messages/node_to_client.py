@@ -212,7 +212,9 @@ class LeasePulse(Message, frozen=True, tag="lease_pulse"):
         echoed: number of the last pulse that the client has answered.
         means: its load and "rtt", the last round trip to the client in seconds, by the names of
             `fission.core.nodes.NodeInfo`; "clock_offset", the seconds by which its clock is ahead
-            of the client's, and "clock_error", the largest error of that.
+            of the client's, "clock_error", the largest error of that, and "clock_drift", the seconds
+            per second by which it becomes more ahead (`fission.protocol.clock_offset`); "clock_wall",
+            its time of day minus that clock, seconds.
         leaving: whether the service was stopped on purpose and ends now.
     """
 

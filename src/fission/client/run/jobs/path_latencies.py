@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fission.client.run.jobs.processes import JobProcesses
 from fission.core.base import BaseJob
 from fission.core.network import Network
-from fission.protocol.latency import Clock, Latencies
+from fission.protocol.clock_offset import Clock
+from fission.protocol.latency import Latencies
 from fission.protocol.messages.client_to_viewer import PathRow
 from fission.protocol.messages.job_to_client import LatencySample
 from fission.protocol.stamps import Sample
 
-#: Fields of a node's report that are its clock: seconds ahead of the client's, and the largest error of that.
-CLOCK_FIELDS = ("clock_offset", "clock_error")
 #: The clock of this machine.
 OWN = Clock(0.0, 0.0)
 
@@ -47,14 +46,15 @@ class PathLatencies:
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
         self._processes, self._machine, self._clock = processes, machine, clock
 
-    def node_measured(self, node: str, means: Mapping[str, float]) -> None:
-        """Take a node's report of its clock, if it has one."""
-        if all(field in means for field in CLOCK_FIELDS) and (machine := self._machine(node)):
-            self._latencies.measured(machine, Clock(*(float(means[field]) for field in CLOCK_FIELDS)))
+    def clock_measured(self, node: str, clock: Clock) -> None:
+        """Take the clock of a node."""
+        if machine := self._machine(node):
+            self._latencies.measured(machine, clock)
 
-    def clock(self, node: str) -> Clock | None:
-        """Return the clock of a node; None: not measured."""
-        return self._latencies.clock(self._machine(node))
+    def node_joined(self, node: str) -> None:
+        """Forget the clock of a node that has joined, perhaps again: its machine may have been started again."""
+        if machine := self._machine(node):
+            self._latencies.forget(machine)
 
     def heard(self, job: int, node: str, samples: tuple[LatencySample, ...]) -> str:
         """Take what a job has reported; return a warning for the user, empty if there is none."""
