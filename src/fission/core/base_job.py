@@ -103,7 +103,8 @@ class BaseJob(metaclass=JobType):
         name: unique name in pictures, tables, messages and commands, in place of class and id.
             Every job accepts it, without code in its class. A class whose `__init__` has an
             argument of that name keeps it to itself, unless it passes it on.
-        deadline: DEADLINE of this job, in place of that of its class; accepted as ``name`` is.
+
+    An argument ``deadline`` takes the place of DEADLINE, and is accepted as ``name`` is.
 
     Raises:
         DefinitionError: `inputs` or `outputs` is not a list of pipes, or `name` not a line of text.
