@@ -83,7 +83,7 @@ def test_offsets_are_right_and_their_error_covers_the_truth(cluster: MakeSite) -
     assert max(uncovered.values()) <= 0.01, uncovered
     late = [abs(offset) for offset, _ in found["n1"][100:]]  # the first ten seconds are over
     assert max(late) <= 0.0005
-    assert abs(found["n2"][-1][0]) > 0.005  # nobody can know better: half of the difference of both ways
+    assert abs(found["n2"][-1][0]) > 0.005  # it cannot be known better: half of the difference of both ways
     text = site.fission.run("net", "status", exit_code=0, env=site.env).stdout
     assert "CLOCK OF  AHEAD MS  +/- MS  DRIFT PPM" in text
     top = json.loads(site.fission.run("net", "top", "--once", "--json", exit_code=0, env=site.env).stdout)

@@ -1,4 +1,4 @@
-"""The time of day of this machine, against the clock that nobody can set."""
+"""The time of day of this machine, against the clock that cannot be set."""
 
 from __future__ import annotations
 

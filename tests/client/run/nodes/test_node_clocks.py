@@ -47,8 +47,8 @@ def test_the_time_of_day_counts_whenever_the_machines_were_started(clocks: NodeC
 )
 def test_a_clock_of_a_node_that_was_set_is_reported_once(clocks: NodeClocks, step: float, words: str) -> None:
     clocks.heard("one", report(50.0, 950.0))
-    (told,) = clocks.heard("one", report(50.0, 950.0 + step))
-    assert told.startswith(f"the clock of node one was set {words}; ")
+    (found,) = clocks.heard("one", report(50.0, 950.0 + step))
+    assert found.startswith(f"the clock of node one was set {words}; ")
     assert clocks.heard("one", report(50.0, 950.0 + step)) == []
 
 
@@ -58,8 +58,8 @@ def test_a_clock_that_was_set_while_the_machine_was_away_is_reported(clocks: Nod
     clocks.joined("one")
     assert clocks.steady("one") is clocks.wall("one") is None
     assert clocks.heard("one", {"rtt": 0.1}) == []  # its first pulse knows no clock
-    (told,) = clocks.heard("one", report(-7.0, 1007.0 - 3600))
-    assert "back by 3600.0 s" in told
+    (found,) = clocks.heard("one", report(-7.0, 1007.0 - 3600))
+    assert "back by 3600.0 s" in found
 
 
 def test_a_machine_that_was_started_again_with_the_right_time_is_not(clocks: NodeClocks) -> None:
@@ -72,14 +72,14 @@ def test_the_clock_of_the_client_is_reported_as_its_own(clocks: NodeClocks, wall
     for node in ("one", "two"):
         clocks.heard(node, report(50.0, 950.0))
     wall.offset_s += 10
-    (told,) = clocks.heard("one", report(50.0, 950.0))
-    assert told.startswith("the clock of this machine was set forward by 10.0 s; ")
+    (sentence,) = clocks.heard("one", report(50.0, 950.0))
+    assert sentence.startswith("the clock of this machine was set forward by 10.0 s; ")
     assert clocks.heard("two", report(50.0, 950.0)) == []
     found = clocks.wall("two")
     assert found is not None
     assert found.offset_s == pytest.approx(-10)
 
 
-def test_what_cannot_be_told_from_a_bad_link_is_not_reported(clocks: NodeClocks) -> None:
+def test_what_cannot_be_distinguished_from_a_bad_link_is_not_reported(clocks: NodeClocks) -> None:
     clocks.heard("one", report(50.0, 950.0, error=0.3))
     assert clocks.heard("one", report(50.0, 950.5, error=0.3)) == []

@@ -42,9 +42,9 @@ class NodeClocks:
             means: fields of its report; those of its clock may be missing.
         """
         own = self._wall()
-        told = []
+        steps = []
         if abs(step := own - self._own) > STEP_S:
-            told.append(f"the clock of this machine {_was_set(step)}")
+            steps.append(f"the clock of this machine {_was_set(step)}")
         self._own = own
         if all(field in means for field in (*CLOCK_FIELDS, WALL_FIELD)):
             clock = self._steady[node] = Clock(*(float(means[field]) for field in CLOCK_FIELDS))
@@ -52,8 +52,8 @@ class NodeClocks:
             before = self._walls.get(node, wall)
             self._walls[node] = wall
             if abs(step := wall.offset_s - before.offset_s) > STEP_S + wall.error_s + before.error_s:
-                told.append(f"the clock of node {node} {_was_set(step)}")
-        return told
+                steps.append(f"the clock of node {node} {_was_set(step)}")
+        return steps
 
     def joined(self, node: str) -> None:
         """Note that a node has joined, perhaps again: if its machine was started again, another clock has begun."""
