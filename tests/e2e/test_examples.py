@@ -22,6 +22,6 @@ def test_all_are_there() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_tests_of_an_example(name: str) -> None:
-    done = run_fission((name, "test", "--runslow"), EXAMPLES, exit_code=0)
+    done = run_fission((name, "test", "--runslow"), EXAMPLES, exit_code=0, deadline_s=50)
     assert re.search(r"\d+ passed", done.stdout)
     assert not re.search(r"skipped|failed|error", done.stdout.splitlines()[-1])

@@ -212,7 +212,8 @@ def test_misspelt_settings_are_refused(tmp_path: Path, name: str, meant: str) ->
 
 
 def test_other_names_in_capitals_are_the_users(tmp_path: Path) -> None:
-    own = "RATE = 3\nHEAD = 4\nLOG_DIR = 'x'\nDEBUG = 1\nUSER_ID = 3\n_JOB = 1\nMICROPHONES = []\nclass NODE: pass\ndef PORTS(): pass\n"
+    own = "RATE = 3\nHEAD = 4\nLOG_DIR = 'x'\nDEBUG = 1\nUSER_ID = 3\n_JOB = 1\nMICROPHONES = []\nDEADLINE_S = 1\n"
+    own += "class NODE: pass\ndef PORTS(): pass\n"
     loaded(tmp_path, HEAD + PAIR + own)
 
 

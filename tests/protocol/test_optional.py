@@ -441,6 +441,9 @@ BROKEN = [DeletesTheWrongOne, StoresAlways, TakesTheNewestFirst, ReleasesWhatWai
 BROKEN += [ReleasesWhatItStores, NeverReleasesTheLast, KeepsNothing]
 
 
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_input_is_caught(broken: type[OptionalInput]) -> None:
     class Broken(OptionalMachine):

@@ -731,6 +731,9 @@ class RefusalsAreForgotten(Supervisor):
         self._avoided._refusals.clear()
 
 
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNoJob, LeavesJobsOnLostNodes, ForgetsToLeave, RestartsForEver, NoNewGeneration]
 )

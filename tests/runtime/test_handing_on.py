@@ -214,6 +214,9 @@ def test_of_several_buffers_some(place: Place, copies: dict[int, int]) -> None:
 # -- broken on purpose ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 def test_handing_on_blocks_that_may_be_released_is_caught(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inputs, "works_on", lambda self, taken_for: True)
     # the job in between still holds the block; without that, it is a matter of time

@@ -43,6 +43,8 @@ def test_without_faults_everything_ends() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # only one seed in 200 shows it
 def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
     # a seed that also fails with intact rules proves nothing about this rule

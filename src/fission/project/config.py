@@ -254,7 +254,7 @@ class _Loader:
             ):
                 continue
             meant = nearest(name, SETTINGS)
-            if meant is not None:
+            if meant is not None and not name.startswith(f"{meant}_"):  # DEADLINE_S is a constant, not a slip of the pen
                 self.fault(f"{name} is not a setting; did you mean {meant}? If it is a constant of your own, give it another name", name)
 
     def _settings(self, names: Mapping[str, object]) -> dict[str, Any]:
