@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
-# Number of test files that run at a time; with 3 the suite takes ten minutes on 2 CPUs. 0: one at a time, in pytest's own process: twenty minutes.
+# Number of test files that run at a time; with 3 the suite takes about twenty minutes on 2 CPUs. 0: one at a time, in pytest's own process.
 WORKERS ?= 3
 
 .NOTPARALLEL:
