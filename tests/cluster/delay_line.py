@@ -17,6 +17,7 @@ import os
 import random
 import select
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from tests.waiting import eventually
 TUNSETIFF, IFF_TAP, IFF_NO_PI, ETH_P_ALL, PACKET_OUTGOING = 0x400454CA, 0x0002, 0x1000, 0x0003, 4
 #: <linux/sockios.h>, <linux/ethtool.h>
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
+TUN = Path("/dev/net/tun")
 MOST_BYTES = 1 << 16
 DEADLINE_S = 10.0
 
@@ -67,7 +69,10 @@ def _finish_checksums(interface: str) -> None:
 
 def carry(mac: str, out: tuple[float, float], back: tuple[float, float]) -> None:
     """Make eth0, and carry frames between it and wire0 until the process is killed."""
-    tap = os.open("/dev/net/tun", os.O_RDWR)
+    if not TUN.exists():  # as in a container
+        TUN.parent.mkdir(exist_ok=True)
+        os.mknod(TUN, stat.S_IFCHR | 0o600, os.makedev(10, 200))
+    tap = os.open(TUN, os.O_RDWR)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH", b"eth0", IFF_TAP | IFF_NO_PI))
     call("ip", "link", "set", "eth0", "address", mac)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as wire:
