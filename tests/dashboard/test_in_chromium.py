@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 from playwright.sync_api import Page as Tab
 
 from tests.dashboard.pages import Page, owned, page_of
@@ -76,6 +76,23 @@ def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> No
     expect(tab.locator("#log")).to_contain_text(HOSTILE, timeout=SEEN_MS)
     expect(tab).to_have_title("net - FISSION", timeout=SEEN_MS)
     assert tab.locator("#log img, #log script").count() == 0
+
+
+def test_a_server_that_refuses_for_a_moment_is_asked_again(tab: Tab, shared: Page) -> None:
+    """As one with too many connections does; a browser itself gives up then."""
+    refused: list[str] = []
+
+    def once(route: Route) -> None:
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route.request.url)
+            route.fulfill(status=503)
+
+    tab.route("**/messages", once)
+    tab.goto(shared.address)
+    expect(tab.locator("#graph .job")).to_have_count(3, timeout=SEEN_MS)
+    assert refused
 
 
 def test_a_job_is_opened_by_keyboard(tab: Tab, shared: Page) -> None:

@@ -78,6 +78,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pag
 @pytest.fixture
 def panel(tab: Tab, shared: tuple[Path, Page]) -> Tab:
     tab.goto(shared[1].address)
+    expect(tab.locator("#state")).to_contain_text("running", timeout=SEEN_MS)
     expect(tab.locator("#pipes tbody tr")).to_have_count(5, timeout=SEEN_MS)
     return tab
 

@@ -11,8 +11,8 @@ from fission.protocol.pipeline_records import EndRecord, NewPipeline
 from tests.pipelines.test_router_api import CHAIN, Talk
 
 MANY = 100_000
-#: Seconds that an answer may take. Measured: 0.1 ms for the numbers, 3 ms for a list.
-LIMIT_S = 0.02
+#: Share of the processor time of a look at all of them that an answer may take. Measured: below 0.01.
+SHARE = 0.2
 
 
 @pytest.mark.slow
@@ -36,15 +36,15 @@ def test_a_hundred_thousand_pipelines_do_not_slow_the_page(tmp_path: Path) -> No
         "running": {"command": "pipelines", "limit": 50, "states": ["running"]},
         "one": {"command": "pipeline", "pipeline id": "p500"},
     }.items():
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(10):
             answer = talk.ask(**wanted)
-        seconds[name] = (time.perf_counter() - begin) / 10
+        seconds[name] = (time.thread_time() - begin) / 10
         assert answer["answer"] == "ok"
     counted = talk.ask(command="counts")["pipelines"]
     assert counted == {"waiting": 1, "running": 0, "cancelled": 0, "failed": MANY // 1000, "finished": MANY - MANY // 1000}
-    assert max(seconds.values()) < LIMIT_S, seconds
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert len(talk.store.listed(None, None, MANY)) == MANY
-    assert time.perf_counter() - begin > LIMIT_S, "a look at all of them would be noticed"
+    whole_s = time.thread_time() - begin
+    assert max(seconds.values()) < SHARE * whole_s, (seconds, whole_s)
     talk.store.close()

@@ -213,28 +213,37 @@ addEventListener("resize", () => {
   if (!at("detail").hidden) showDetail();
 });
 
-const messages = new EventSource("/messages");
-messages.addEventListener("visitor", (event) => {
-  const visitor = JSON.parse(event.data);
-  operator.is(visitor);
-  at("stop").hidden = !operator.mayAct;
-});
-messages.addEventListener("document", (event) => {
-  state = JSON.parse(event.data);
-  show();
-});
-messages.addEventListener("patch", (event) => {
-  state = merged(state, JSON.parse(event.data));
-  show();
-});
-messages.addEventListener("events", (event) => {
-  at("log").replaceChildren();
-  written.length = happened.length = 0;
-  for (const id of ["detail-history", "detail-output"]) at(id).replaceChildren();
-  note(JSON.parse(event.data));
-});
-messages.addEventListener("event", (event) => note([JSON.parse(event.data)]));
-messages.addEventListener("error", () => {
-  at("state").textContent = "no connection to the page's server; trying again ...";
-  at("state").className = "down";
-});
+/** Milliseconds after which a server that refused is asked again; arbitrary. */
+const AGAIN_MS = 2000;
+
+/** Follow the network, for as long as the page is open. */
+function follow() {
+  const messages = new EventSource("/messages");
+  messages.addEventListener("visitor", (event) => {
+    const visitor = JSON.parse(event.data);
+    operator.is(visitor);
+    at("stop").hidden = !operator.mayAct;
+  });
+  messages.addEventListener("document", (event) => {
+    state = JSON.parse(event.data);
+    show();
+  });
+  messages.addEventListener("patch", (event) => {
+    state = merged(state, JSON.parse(event.data));
+    show();
+  });
+  messages.addEventListener("events", (event) => {
+    at("log").replaceChildren();
+    written.length = happened.length = 0;
+    for (const id of ["detail-history", "detail-output"]) at(id).replaceChildren();
+    note(JSON.parse(event.data));
+  });
+  messages.addEventListener("event", (event) => note([JSON.parse(event.data)]));
+  messages.addEventListener("error", () => {
+    at("state").textContent = "no connection to the page's server; trying again ...";
+    at("state").className = "down";
+    // A browser tries again by itself after a broken connection, but not after an answer like 503.
+    if (messages.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
+  });
+}
+follow();
