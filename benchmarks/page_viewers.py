@@ -3,7 +3,7 @@
 The network is benchmarks/networks/many: pairs of a source, ten blocks per second, and a sink. `client` and `server` are processor time
 per second of the network's client and of the page's server, in percent of a core; what a viewer adds is the difference to the row without.
 `updates/s` and `bytes/s` are what each viewer is sent. The last row is of a real Chromium that shows the graph: how many of its tasks
-take more than 50 ms, the longest of them (0: there is none), and the processor time of its renderers.
+take more than 50 ms, the longest of them (0: none), and the processor time of its renderers.
 
     python -m benchmarks.page_viewers [--jobs 200] [--nodes 20] [--seconds 10] [--viewers 0 1 4] [--no-browser] [--json FILE]
 """

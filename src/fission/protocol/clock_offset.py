@@ -97,7 +97,8 @@ class ClockComparison:
 
     def clear(self) -> None:
         """Forget everything: from now on another clock is compared with."""
-        self.__init__()  # type: ignore[misc]
+        self._buckets.clear()
+        self._slopes, self._drift = (-MOST_DRIFT, MOST_DRIFT), 0.0
 
     def exchanged(self, left: float, reached: float, answered: float, returned: float) -> None:
         """Take the times of one exchange.

@@ -39,7 +39,7 @@ def open_sound(job: str, path: Path) -> Any:
         path: path of the file.
 
     Raises:
-        DefinitionError: there is no such file, or it has no sound that can be read.
+        DefinitionError: the file does not exist, or has no sound that can be read.
     """
     soundfile = needed(job, "soundfile")
     shown = repr(os.fspath(path))
