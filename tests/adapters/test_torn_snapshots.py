@@ -334,3 +334,43 @@ def test_what_cannot_be_read_for_now_is_not_deleted(tmp_path: Path, name: str) -
         later = FileCheckpoints(tmp_path)
         later.put(JOB, 0, 6, b"6")
     assert FileCheckpoints(tmp_path).load(JOB) == [(0, block, b"%d" % block) for block in (4, 5, 6, 7)]
+
+
+def test_the_file_of_a_number_that_is_written_again_may_be_pruned_at_any_operation(tmp_path: Path) -> None:
+    """A job that began at an older snapshot repeats a number; its first file, whose size is known, was larger."""
+    for nth in range(1, 9):
+        store = FileCheckpoints(tmp_path / str(nth))
+        store.put(JOB, 0, 1, b"1")
+        store.put(JOB, 0, 2, bytes(9 * durable.PAGE_BYTES))
+        store.put(JOB, 0, 4, b"4")
+        operations = 0
+
+        def prune(operation: str, path: Path, store: FileCheckpoints = store, nth: int = nth) -> None:
+            nonlocal operations
+            operations += 1
+            if operations == nth:
+                store.prune(JOB, 0, 4)
+
+        with durable.interpose(prune):
+            store.put(JOB, 0, 2, b"smaller")
+        for block in range(5, 12):
+            store.put(JOB, 0, block, content := bytes(8 * durable.PAGE_BYTES))
+            store.prune(JOB, 0, block)
+            for found in (store, FileCheckpoints(tmp_path / str(nth))):
+                assert found.load(JOB) == [(0, block, content)]
+
+
+@pytest.mark.parametrize("left", [0, 1, durable.PAGE_BYTES, 3 * durable.PAGE_BYTES])
+def test_a_file_that_somebody_has_cut_is_used_again(tmp_path: Path, left: int) -> None:
+    store = FileCheckpoints(tmp_path)
+    content = bytes(3 * durable.PAGE_BYTES)
+    for block in range(1, 5):
+        store.put(JOB, 0, block, content)
+        store.prune(JOB, 0, block)
+    for path in (tmp_path / str(JOB)).glob("spare-*"):
+        os.truncate(path, left)
+    for block in range(5, 9):
+        store.put(JOB, 0, block, content)
+        store.prune(JOB, 0, block)
+        for found in (store, FileCheckpoints(tmp_path)):
+            assert found.load(JOB) == [(0, block, content)]

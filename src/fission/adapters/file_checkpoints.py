@@ -48,7 +48,7 @@ FILLED_SHARE = 4
 class _Spare:
     path: Path
     number: Number  # of the snapshot that it holds
-    size: int
+    size: int  # in bytes when it was recorded; `durable.overwrite` looks at the file
 
 
 @dataclass(slots=True)
@@ -138,13 +138,13 @@ class FileCheckpoints:
         number, files = (generation, block), self._files(job)
         with files.lock:
             label, spare = files.begin(number, len(state))
-            size = files.new_size(len(state)) if spare is None else spare.size
+            size = files.new_size(len(state))
         if spare is None:
             self._make_folder(job)
             durable.write_whole(self._path(job, number), durable.snapshot_content(label, state, size))
         else:
             try:
-                durable.overwrite(spare.path, label, state)
+                size = durable.overwrite(spare.path, label, state)
                 durable.move(spare.path, self._path(job, number))
             except OSError:
                 with suppress(OSError):

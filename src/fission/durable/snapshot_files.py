@@ -85,9 +85,11 @@ def snapshot_content(label: Label, state: bytes, size: int) -> Iterator[bytes | 
     yield checksum
 
 
-def overwrite(path: Path, label: Label, state: bytes) -> None:
-    """Write a snapshot over the content of a file, which keeps its size; it is on the device
-    afterwards.
+def overwrite(path: Path, label: Label, state: bytes) -> int:
+    """Write a snapshot over the content of a file; it is on the device afterwards.
+
+    Returns:
+        Size of the file in bytes: as before, unless the state needs more.
 
     Raises:
         OSError: it cannot be written. The content is damaged then, and the kernel may believe that
@@ -95,9 +97,11 @@ def overwrite(path: Path, label: Label, state: bytes) -> None:
     """
     descriptor = open_file(path, os.O_WRONLY)
     try:
-        for piece in snapshot_content(label, state, os.fstat(descriptor).st_size):
+        size = max(os.fstat(descriptor).st_size, file_bytes(len(state)))
+        for piece in snapshot_content(label, state, size):
             write_all(descriptor, piece, path)
         sync_data(descriptor, path)
+        return size
     finally:
         os.close(descriptor)
 
