@@ -36,6 +36,7 @@ PROGRAMS: dict[str, str | None] = {
     "latency_sampling": "--pairs 8",
     "page": "--runs 1 --seconds 1",
     "page_viewers": "--jobs 20 --nodes 2 --seconds 2",
+    "sound_hour": "--runs 1 --minutes 1",
     "pipelines": None,
     "supervision": "--runs 1 --seconds 5",
 }
