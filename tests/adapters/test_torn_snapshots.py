@@ -361,7 +361,7 @@ def test_the_file_of_a_number_that_is_written_again_may_be_pruned_at_any_operati
 
 
 @pytest.mark.parametrize("left", [0, 1, durable.PAGE_BYTES, 3 * durable.PAGE_BYTES])
-def test_a_file_that_somebody_has_cut_is_used_again(tmp_path: Path, left: int) -> None:
+def test_a_file_that_another_program_has_cut_is_used_again(tmp_path: Path, left: int) -> None:
     store = FileCheckpoints(tmp_path)
     content = bytes(3 * durable.PAGE_BYTES)
     for block in range(1, 5):
