@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("node", "Serve as a node.", scope="anywhere"),
         Entry("provision", "Set machines up as nodes; see provision --help.", scope="anywhere"),
         Entry("keys", "Make the keys with which machines authenticate each other.", scope="anywhere"),
+        Entry("audio", "List the microphones and loudspeakers of this machine.", scope="anywhere"),
         Entry("completion", "Write the completion script of a shell.", scope="anywhere"),
     )
 }

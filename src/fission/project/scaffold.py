@@ -20,7 +20,7 @@ from fission.errors import UserError
 COMMAND_NAMES = frozenset(
     (
         "startproject startnetwork simulate run attach stop check debug test interactive graphviz graph show collect status top echo hz "
-        "record replay shell send node keys pipelines completion list help allocate senddata removedata provision dashboard"
+        "record replay shell send node keys pipelines completion list help allocate senddata removedata provision dashboard audio"
     ).split()
 )
 

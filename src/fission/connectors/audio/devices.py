@@ -1,0 +1,219 @@
+"""The sound devices of this machine, as PortAudio lists them, and what opening one can fail with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fission.connectors.audio.needs import needed
+from fission.errors import DefinitionError
+
+Kind = Literal["input", "output"]
+
+#: Errors of PortAudio that say that the device cannot have this format (portaudio.h): invalid sample rate, invalid number of channels,
+#: sample format not supported.
+_BAD_FORMAT = (-9997, -9998, -9994)
+#: How many devices a message lists; arbitrary, so that it stays a line.
+_MOST_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device.
+
+    Attributes:
+        number: PortAudio's number, which may change when a device is plugged in.
+        name: PortAudio's name, with its interface, such as ``default, ALSA``.
+        inputs: largest number of channels that can be recorded; 0: it is no microphone.
+        outputs: largest number of channels that can be played; 0: it is no loudspeaker.
+        rate: frames per second that it has by default.
+        default_input: whether it is the default microphone.
+        default_output: whether it is the default loudspeaker.
+    """
+
+    number: int
+    name: str
+    inputs: int
+    outputs: int
+    rate: float
+    default_input: bool
+    default_output: bool
+
+    def channels(self, kind: Kind) -> int:
+        """Return the largest number of channels in one direction."""
+        return self.inputs if kind == "input" else self.outputs
+
+
+class DeviceAwayError(Exception):
+    """The device cannot be opened now, but may be later: it is busy, unplugged, or its sound server is not there.
+
+    The text says which, as one line.
+    """
+
+
+class Devices:
+    """PortAudio in this process.
+
+    PortAudio is loaded and initialised by the first call, not before: its handles and threads do not survive a fork. It lists devices
+    only while it is initialised, so one that was plugged in later is found after `refresh`.
+    """
+
+    def __init__(self, who: str, library: Any = None) -> None:
+        """Prepare.
+
+        Args:
+            who: name of the job or command, for messages.
+            library: stands for the module sounddevice in tests.
+        """
+        self._who, self._library = who, library
+
+    @property
+    def library(self) -> Any:
+        """The module sounddevice.
+
+        Raises:
+            DefinitionError: it, or PortAudio, is not installed.
+        """
+        if self._library is None:
+            inherited = "sounddevice" in sys.modules  # from the process that this one was forked from, by PRELOAD
+            self._library = needed(self._who, "sounddevice")
+            if inherited:
+                self.refresh()
+        return self._library
+
+    def refresh(self) -> None:
+        """Find the devices that there are now. No stream of this process may be open."""
+        library = self.library
+        with quiet():
+            with contextlib.suppress(library.PortAudioError):
+                library._terminate()
+            library._initialize()
+
+    def all(self) -> list[Device]:
+        """Return all devices, by number.
+
+        Raises:
+            DefinitionError: see `library`.
+        """
+        library = self.library
+        with quiet():
+            found = library.query_devices()
+            interfaces = [api["name"] for api in library.query_hostapis()]
+            first, last = library.default.device
+        return [
+            Device(
+                each["index"],
+                f"{each['name']}, {interfaces[each['hostapi']]}",
+                each["max_input_channels"],
+                each["max_output_channels"],
+                each["default_samplerate"],
+                each["index"] == first,
+                each["index"] == last,
+            )
+            for each in found
+        ]
+
+    def find(self, wanted: str | int | None, kind: Kind) -> Device | None:
+        """Return the device that a job means; None if it is not there now.
+
+        Args:
+            wanted: number, name, or a part of the name, whatever its case; None: the default.
+            kind: direction that it must have.
+
+        Raises:
+            DefinitionError: a part of a name fits several devices.
+        """
+        usable = [device for device in self.all() if device.channels(kind)]
+        if wanted is None:
+            return next((device for device in usable if (device.default_input if kind == "input" else device.default_output)), None)
+        if isinstance(wanted, int):
+            return next((device for device in usable if device.number == wanted), None)
+        whole = [device for device in usable if wanted.lower() in (device.name.lower(), device.name.rpartition(", ")[0].lower())]
+        fitting = whole or [device for device in usable if wanted.lower() in device.name.lower()]
+        if len(fitting) > 1:
+            raise DefinitionError(
+                f"{self._who}: device must be the name of one device, but {wanted!r} fits several: {listed(fitting)}; write more of the name"
+            )
+        return fitting[0] if fitting else None
+
+    def missing(self, wanted: str | int | None, kind: Kind) -> str:
+        """Return a line about a device that is not there."""
+        what = "microphone" if kind == "input" else "loudspeaker"
+        usable = [device for device in self.all() if device.channels(kind)]
+        there = f"there are: {listed(usable)}" if usable else "there is none"
+        asked = f"a default {what}" if wanted is None else f"the {what} {wanted!r}"
+        return f"{self._who}: this machine must have {asked}, but {there}"
+
+    def open(self, kind: Kind, wanted: str | int | None, rate: float, channels: int, dtype: str, **more: Any) -> Any:
+        """Return an open stream of sounddevice, which is not started.
+
+        Args:
+            kind: direction.
+            wanted: as for `find`.
+            rate: frames per second.
+            channels: number of channels.
+            dtype: type of the samples.
+            more: further arguments of `sounddevice.InputStream` or `OutputStream`.
+
+        Raises:
+            DefinitionError: the device can have no such format.
+            DeviceAwayError: it is not there, or busy.
+        """
+        library = self.library
+        device = self.find(wanted, kind)
+        if device is None:
+            raise DeviceAwayError(self.missing(wanted, kind))
+        what = f"{'microphone' if kind == 'input' else 'loudspeaker'} {device.name!r}"
+        if channels > device.channels(kind):
+            raise DefinitionError(f"{self._who}: channels must be at most {device.channels(kind)} for the {what}, but is {channels}")
+        stream = library.InputStream if kind == "input" else library.OutputStream
+        try:
+            with quiet():
+                return stream(device=device.number, samplerate=rate, channels=channels, dtype=dtype, **more)
+        except (library.PortAudioError, ValueError) as why:
+            text = explained(why)
+            if len(why.args) > 1 and why.args[1] in _BAD_FORMAT:
+                raise DefinitionError(
+                    f"{self._who}: the {what} must be able to have {channels} channels of {dtype} at {rate:g} frames per second, but is "
+                    f"not: {text}; it has {device.channels(kind)} channels, and {device.rate:g} frames per second by default"
+                ) from None
+            raise DeviceAwayError(
+                f"{self._who}: the {what} must be free, but cannot be opened: {text}; another program may use it"
+            ) from None
+
+
+def listed(devices: Sequence[Device]) -> str:
+    """Return devices as a part of a line."""
+    texts = [f"{device.number} {device.name!r}" for device in devices[:_MOST_LISTED]]
+    if len(devices) > _MOST_LISTED:
+        texts.append(f"and {len(devices) - _MOST_LISTED} more, see fission audio devices")
+    return ", ".join(texts)
+
+
+def explained(why: Exception) -> str:
+    """Return what PortAudio says, as a part of a line."""
+    text = str(why.args[0]) if why.args else type(why).__name__
+    if len(why.args) > 2 and len(why.args[2]) > 2 and why.args[2][2]:
+        text += f" ({why.args[2][2]})"
+    return " ".join(text.removeprefix("Error opening InputStream: ").removeprefix("Error opening OutputStream: ").rstrip(".").split())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Discard what this process writes to standard error: PortAudio and ALSA print each failed attempt there."""
+    try:
+        old, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        yield
+        return
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(old, 2)
+        os.close(old)

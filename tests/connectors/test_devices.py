@@ -1,0 +1,191 @@
+"""`fission audio devices`, and what jobs say about devices that they cannot have."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fission.connectors.audio.devices import DeviceAwayError, Devices
+from fission.errors import DefinitionError
+from tests.sound_server import SoundServer
+from tests.waiting import CommandLine
+
+pytest.importorskip("sounddevice")
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class FakeLibrary(SimpleNamespace):
+    """Stands for the module sounddevice: devices that are busy, or lack a format, cannot be made here.
+
+    Attributes:
+        devices: (name, inputs, outputs) of each device.
+        fault: what opening a stream raises; None: it returns the arguments.
+        starts: how often PortAudio was initialised.
+    """
+
+    PortAudioError = PortAudioError
+
+    def __init__(self, *devices: tuple[str, int, int], fault: Exception | None = None) -> None:
+        super().__init__(devices=devices, fault=fault, starts=1)
+        self.default = SimpleNamespace(device=(self._first(1), self._first(2)))
+
+    def _first(self, place: int) -> int:
+        return next((number for number, device in enumerate(self.devices) if device[place]), -1)
+
+    def query_hostapis(self) -> list[dict[str, Any]]:
+        return [{"name": "ALSA"}]
+
+    def query_devices(self) -> list[dict[str, Any]]:
+        keys = ("name", "max_input_channels", "max_output_channels")
+        return [
+            {**dict(zip(keys, device, strict=True)), "index": number, "hostapi": 0, "default_samplerate": 48000.0}
+            for number, device in enumerate(self.devices)
+        ]
+
+    def InputStream(self, **arguments: Any) -> Any:
+        if self.fault is not None:
+            raise self.fault
+        return arguments
+
+    OutputStream = InputStream
+
+    def _initialize(self) -> None:
+        self.starts += 1
+
+    def _terminate(self) -> None:
+        self.starts -= 1
+
+
+TWO = (("USB Audio: Front (hw:1,0)", 2, 0), ("USB Audio: Back (hw:2,0)", 1, 0), ("HDMI", 0, 8))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoundServer]:
+    with SoundServer(tmp_path_factory.mktemp("sound")) as found:
+        yield found
+
+
+def test_devices_are_listed(fission: CommandLine, server: SoundServer) -> None:
+    """Whatever PortAudio and its plugins write to standard error stays out of it."""
+    done = fission.run("audio", "devices", exit_code=0, env=server.environment)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0].split() == ["NUMBER", "NAME", "IN", "OUT", "RATE", "DEFAULT"]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert [line.split()[-2:] for line in done.stdout.splitlines() if "default, ALSA" in line] == [["in,", "out"]]
+    found = json.loads(fission.run("audio", "devices", "--json", exit_code=0, env=server.environment).stdout)["devices"]
+    assert {device["name"] for device in found if device["default_input"] and device["default_output"]} == {"default, ALSA"}
+    assert all(device["inputs"] >= 1 and device["rate"] > 0 for device in found)
+
+
+def test_without_devices_one_line_says_so(fission: CommandLine, server: SoundServer) -> None:
+    """PortAudio leaves out what cannot be opened; here that is the only device, unless this machine has a sound card."""
+    away = {**server.environment, "PULSE_SERVER": "unix:/nowhere"}
+    done = fission.run("audio", "devices", "--json", exit_code=0, env=away)
+    assert done.stderr == ""
+    cards = Path("/proc/asound/cards").exists()
+    assert cards or json.loads(done.stdout) == {"devices": []}
+    done = fission.run("audio", "devices", exit_code=0, env=away)
+    assert cards or (done.stdout, done.stderr) == ("", "This machine has no sound device that PortAudio finds.\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("raise ModuleNotFoundError('no', name='sounddevice')", "needs sounddevice, which is not installed; install the extra 'audio': "),
+        ("raise OSError('PortAudio library not found')", "PortAudio library not found; install it: apt install libportaudio2"),
+    ],
+)
+def test_a_missing_library_is_one_line(fission: CommandLine, tmp_path: Path, module: str, text: str) -> None:
+    (tmp_path / "sounddevice.py").write_text(module, encoding="ascii")
+    done = fission.run("audio", "devices", exit_code=2, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2] / 'src'}"})
+    assert text in done.stderr
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+
+
+def test_nothing_is_loaded_by_importing_the_connectors(fission: CommandLine) -> None:
+    code = "import sys, fission.connectors.audio as audio; [getattr(audio, name) for name in audio.__all__]; print('sounddevice' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "number"),
+    [(None, 0), (1, 1), ("usb audio: back (hw:2,0)", 1), ("Front", 0), ("FRONT", 0), ("HDMI", None), (2, None), (9, None)],
+)
+def test_a_microphone_is_found_by_name_part_or_number(wanted: str | int | None, number: int | None) -> None:
+    found = Devices("M", FakeLibrary(*TWO)).find(wanted, "input")
+    assert (None if found is None else found.number) == number
+
+
+def test_a_name_that_fits_two_devices_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"M: device must be the name of one device, but 'usb' fits several: 0 'USB Audio: Front"):
+        Devices("M", FakeLibrary(*TWO)).find("usb", "input")
+
+
+@pytest.mark.parametrize(
+    ("devices", "wanted", "channels", "fault", "error", "text"),
+    [
+        ((), None, 1, None, DeviceAwayError, "M: this machine must have a default microphone, but there is none"),
+        (
+            TWO,
+            "Shure",
+            1,
+            None,
+            DeviceAwayError,
+            "must have the microphone 'Shure', but there are: 0 'USB Audio: Front (hw:1,0), ALSA', 1 ",
+        ),
+        (
+            TWO,
+            "Front",
+            3,
+            None,
+            DefinitionError,
+            "channels must be at most 2 for the microphone 'USB Audio: Front (hw:1,0), ALSA', but is 3",
+        ),
+        (
+            TWO,
+            "Front",
+            2,
+            PortAudioError("Invalid sample rate", -9997),
+            DefinitionError,
+            "2 channels of int16 at 8000 frames per second, but",
+        ),
+        (TWO, "Front", 2, PortAudioError("Invalid number of channels", -9998), DefinitionError, "it has 2 channels, and 48000 frames per"),
+        (
+            TWO,
+            "Front",
+            1,
+            PortAudioError("Device unavailable", -9985),
+            DeviceAwayError,
+            "must be free, but cannot be opened: Device unavail",
+        ),
+        (TWO, "Front", 1, PortAudioError("Host error", -9999, (0, -16, "busy")), DeviceAwayError, "Host error (busy); another program may"),
+    ],
+)
+def test_a_device_that_cannot_be_opened_is_one_line_of_the_right_kind(
+    devices: Any, wanted: str | None, channels: int, fault: Exception | None, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error) as raised:
+        Devices("M", FakeLibrary(*devices, fault=fault)).open("input", wanted, 8000, channels, "int16")
+    assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_library_of_the_parent_process_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PortAudio's handles do not survive a fork: a fork server that has loaded it, by PRELOAD, must not pass them on."""
+    inherited = FakeLibrary(*TWO)
+    restarts: list[str] = []
+    monkeypatch.setattr(FakeLibrary, "_terminate", lambda _: restarts.append("ends"))
+    monkeypatch.setattr(FakeLibrary, "_initialize", lambda _: restarts.append("begins"))
+    monkeypatch.setitem(sys.modules, "sounddevice", inherited)
+    Devices("M").all()
+    assert restarts == ["ends", "begins"]
