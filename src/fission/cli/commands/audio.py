@@ -22,7 +22,7 @@ COLUMNS: Mapping[str, Column] = {
     "RATE": Column(lambda device: f"{device['rate']:g}"),
     "DEFAULT": Column(lambda device: _default(device), left=True),
 }
-#: Cells of a line where standard output is no terminal.
+#: Cells of a line without a terminal.
 _WIDTH = 80
 
 

@@ -22,14 +22,14 @@ _MOST_LISTED = 6
 
 
 @dataclass(frozen=True)
-class Device:
+class SoundDevice:
     """One device.
 
     Attributes:
         number: PortAudio's number, which may change when a device is plugged in.
         name: PortAudio's name, with its interface, such as ``default, ALSA``.
-        inputs: largest number of channels that can be recorded; 0: it is no microphone.
-        outputs: largest number of channels that can be played; 0: it is no loudspeaker.
+        inputs: largest number of channels that can be recorded; 0: it cannot record.
+        outputs: largest number of channels that can be played; 0: it cannot play.
         rate: frames per second that it has by default.
         default_input: whether it is the default microphone.
         default_output: whether it is the default loudspeaker.
@@ -93,7 +93,7 @@ class Devices:
                 library._terminate()
             library._initialize()
 
-    def all(self) -> list[Device]:
+    def all(self) -> list[SoundDevice]:
         """Return all devices, by number.
 
         Raises:
@@ -105,7 +105,7 @@ class Devices:
             interfaces = [api["name"] for api in library.query_hostapis()]
             first, last = library.default.device
         return [
-            Device(
+            SoundDevice(
                 each["index"],
                 f"{each['name']}, {interfaces[each['hostapi']]}",
                 each["max_input_channels"],
@@ -117,7 +117,7 @@ class Devices:
             for each in found
         ]
 
-    def find(self, wanted: str | int | None, kind: Kind) -> Device | None:
+    def find(self, wanted: str | int | None, kind: Kind) -> SoundDevice | None:
         """Return the device that a job means; None if it is not there now.
 
         Args:
@@ -136,7 +136,8 @@ class Devices:
         fitting = whole or [device for device in usable if wanted.lower() in device.name.lower()]
         if len(fitting) > 1:
             raise DefinitionError(
-                f"{self._who}: device must be the name of one device, but {wanted!r} fits several: {listed(fitting)}; write more of the name"
+                f"{self._who}: device must be the name of one device, but {wanted!r} fits several: "
+                f"{listed(fitting)}; write more of the name"
             )
         return fitting[0] if fitting else None
 
@@ -186,7 +187,7 @@ class Devices:
             ) from None
 
 
-def listed(devices: Sequence[Device]) -> str:
+def listed(devices: Sequence[SoundDevice]) -> str:
     """Return devices as a part of a line."""
     texts = [f"{device.number} {device.name!r}" for device in devices[:_MOST_LISTED]]
     if len(devices) > _MOST_LISTED:
