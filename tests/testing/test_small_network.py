@@ -132,6 +132,23 @@ def test_consoles_and_files(tmp_path: Path) -> None:
     assert ran.folders[2] == tmp_path / "2"
 
 
+class Totals(PythonJob):
+    CHECKPOINT = 3
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        super().setup(*args, **kwargs)
+        self.total = 0
+
+    def run(self, value: int) -> int:
+        self.total += value
+        return self.total
+
+
+def test_a_network_whose_jobs_take_snapshots_ends(tmp_path: Path) -> None:
+    totals = Totals(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
+    assert run_network([totals], {1: range(8)}, folder=tmp_path).pipes == {2: [0, 1, 3, 6, 10, 15, 21, 28]}
+
+
 def test_a_job_that_raises(tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match=r"(?s)Raises 1 failed:.*return 1 / value.*ZeroDivisionError"):
         run_network([jobs.Raises(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])], {1: [1, 0]}, folder=tmp_path)

@@ -24,6 +24,10 @@ from fission.core.sink_file import SinkFile
 from fission.errors import DefinitionError, JobFailed
 from fission.ports import JobBundle, Wiring
 from fission.project.shipping import copy_dependencies
+from fission.protocol import frames
+from fission.protocol.link_messages import JobMessage
+from fission.protocol.messages.client_to_job import CheckpointStored
+from fission.protocol.messages.job_to_client import SaveSnapshot
 from fission.runtime.endpoint_shell import EndpointShell, make_shell
 from fission.runtime.python_host import PythonHost
 from fission.runtime.report import ENDED, failure_text
@@ -79,6 +83,16 @@ class _Collector(PythonJob):
 
     def run(self, value: Any) -> None:
         pass
+
+
+class _LinksWithoutClient(MemoryLinks):
+    """Reports each snapshot as stored: the blocks before it are released. No job is restarted here, so nothing reads it."""
+
+    def tell(self, frame: frames.Buffer) -> None:
+        decoded = frames.decode([frame])
+        if isinstance(decoded, JobMessage) and isinstance(decoded.message, SaveSnapshot):
+            stored = CheckpointStored(generation=decoded.message.generation, block=decoded.message.block)
+            self._network.box(self._wiring.control).put([frames.encode_command(stored)])
 
 
 class _NoControl:
@@ -251,7 +265,7 @@ class _SmallNetwork:
                 {pipe.id: f"{producers[pipe.id]._fission_id} control" for pipe in job.inputs},
             )
             bundle = self._bundle(job, wiring, own, {pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs})
-            shell = make_shell(job, bundle, MemoryLinks(wiring, links), surroundings=ONE_THREAD)
+            shell = make_shell(job, bundle, _LinksWithoutClient(wiring, links), surroundings=ONE_THREAD)
             if isinstance(job, InteractiveJob):
                 for line in lines.get(job._fission_id, ()):
                     shell.console.add(line)

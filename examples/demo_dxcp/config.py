@@ -1,0 +1,48 @@
+"""The network demo_dxcp."""
+
+from pathlib import Path
+
+from fission.connectors.audio import WavSinkJob
+from fission.core.jobs import CSVSinkJob
+from fission.core.pipes import PicklePipe
+
+from demo_dxcp import scene
+from demo_dxcp.jobs.jobs import FRAME, RecordingJob, SynchroniserJob
+from demo_dxcp.pipes.pipes import FramePipe, RateOffsetPipe, ResidualPipe, SecondsPipe, TimeOffsetPipe
+
+# --- What is recorded -------------------------------
+
+# Loading this config makes the recordings, unless they are there already.
+SECONDS = 60.0
+RATE_OFFSET_PPM = 75.0  # by how much the second microphone's sampling rate is above the first one's: -1000 to 1000
+TIME_OFFSET_MS = 12.5  # how much later it starts: -100 to 100
+SNR_DB = 20.0  # the voice's power over that of each microphone's noise
+
+# True: play the recordings as microphones would, SECONDS long. False: as fast as the network can.
+REALTIME = False
+
+# A file for the second recording at the first one's rate, or None. With a file, the network has a fifth job.
+SYNCHRONISED = None
+
+# --- The network ------------------------------------
+
+SCENE = scene.Scene(SECONDS, RATE_OFFSET_PPM, TIME_OFFSET_MS, SNR_DB)
+scene.make(Path(__file__).resolve().parent / "recordings", SCENE)
+
+SOUND = [] if SYNCHRONISED is None else [PicklePipe(105)]
+
+JOBS = [
+    RecordingJob(scene.FILES[0], FRAME, realtime=REALTIME, outputs=[FramePipe(1)]),
+    RecordingJob(scene.FILES[1], FRAME, realtime=REALTIME, outputs=[FramePipe(2)]),
+    SynchroniserJob(
+        truth=(RATE_OFFSET_PPM, TIME_OFFSET_MS),
+        inputs=[FramePipe(1), FramePipe(2)],
+        outputs=[SecondsPipe(101), RateOffsetPipe(102), TimeOffsetPipe(103), ResidualPipe(104), *SOUND],
+    ),
+    CSVSinkJob(
+        path="offsets.csv",
+        inputs=[SecondsPipe(101), RateOffsetPipe(102), TimeOffsetPipe(103), ResidualPipe(104)],
+        col_pattern="{pipe.column}",
+    ),
+    *(WavSinkJob(SYNCHRONISED, inputs=SOUND) for _ in SOUND),
+]
