@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from fission.errors import DefinitionError
 from scipy import fft, signal
 
 RATE = 16000  # samples a second of both microphones, as their names say; by the first one's clock
@@ -34,6 +35,9 @@ class Scene:
         time_offset_ms: how much later the second microphone starts.
         snr_db: power of the voice over that of the noise of each microphone.
         seed: of what is drawn: the words, the echoes and the noise.
+
+    Raises:
+        DefinitionError: a number is beyond what the method and the recordings are made for.
     """
 
     seconds: float = 60.0
@@ -41,6 +45,15 @@ class Scene:
     time_offset_ms: float = 12.5
     snr_db: float = 20.0
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        for what, value, lowest, highest in (
+            ("seconds", self.seconds, 0.1, 3600),
+            ("rate_offset_ppm", self.rate_offset_ppm, -1000, 1000),
+            ("time_offset_ms", self.time_offset_ms, -100, 100),
+        ):
+            if not lowest <= value <= highest:
+                raise DefinitionError(f"the recordings' {what} must be from {lowest} to {highest}, but is {value!r}")
 
 
 def voice(length: int, random: np.random.Generator) -> np.ndarray:

@@ -43,7 +43,7 @@ def copied(root: Path) -> None:
 def test_the_csv_is_that_of_one_process_when_the_node_of_the_loop_dies(fission: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     go = fission.root / "go"
     text = (EXAMPLE / "config.py").read_text()
-    for name, value in (("SECONDS", "12.0"), ("RATE_OFFSET_PPM", "-150.0")):
+    for name, value in (("SECONDS", "12.0"), ("SPEED", "None"), ("RATE_OFFSET_PPM", "-150.0")):
         text, found = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value}", text)
         assert found == 1
     text = text.replace("offsets.csv", "result.csv").replace(" RecordingJob(", " Gated(")

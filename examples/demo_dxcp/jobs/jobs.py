@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from fission.connectors.audio import AudioBlock, WavSourceJob
 from fission.core.jobs import PythonJob
@@ -14,9 +16,32 @@ MAX_GAP = dxcp.RATE  # samples, a second: longer gaps begin a new stream
 
 
 class RecordingJob(WavSourceJob):
-    """A microphone that was recorded: sends its file, which is brought to the job's node."""
+    """A microphone that was recorded: sends its file, which is brought to the job's node.
+
+    Args:
+        path: of the file.
+        block: samples in a block.
+        speed: how many times as fast as a microphone would; None: as fast as the blocks are accepted.
+    """
 
     DEPENDENCIES = "demo_dxcp/recordings"
+
+    def __init__(self, path, block, speed: float | None = None, **kwargs):
+        super().__init__(path, block, **kwargs)
+        if speed is not None and not speed > 0:
+            raise DefinitionError(f"speed must be None or a number above 0, but is {speed!r}")
+        self.speed = speed
+
+    def setup(self, *args, **kwargs):
+        super().setup(*args, **kwargs)
+        self.due = time.monotonic()  # when the next block must be sent
+
+    def run(self):
+        if self.speed is not None:
+            now = time.monotonic()
+            self.due = max(self.due + self.block / dxcp.RATE / self.speed, now)
+            time.sleep(self.due - now)
+        return super().run()
 
 
 class SynchroniserJob(PythonJob):

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import offline
 import pytest
+from fission.errors import DefinitionError
 from scipy import fft
 
 from demo_dxcp import dxcp, resampling, scene
@@ -139,3 +140,9 @@ def test_recordings_are_made_once(tmp_path, monkeypatch):
     content = (tmp_path / scene.FILES[1]).read_bytes()
     scene.make(tmp_path, scene.Scene(seconds=0.5, time_offset_ms=-5))
     assert (tmp_path / scene.FILES[1]).read_bytes() != content
+
+
+@pytest.mark.parametrize("setting", [{"seconds": 0}, {"rate_offset_ppm": 1001.0}, {"time_offset_ms": -200}])
+def test_scenes_beyond_the_limits_are_refused(setting):
+    with pytest.raises(DefinitionError, match=f"{next(iter(setting))} must be from"):
+        scene.Scene(**setting)

@@ -12,7 +12,7 @@ from fission.connectors.audio import AudioBlock
 from fission.errors import DefinitionError
 
 from demo_dxcp import dxcp
-from demo_dxcp.jobs.jobs import FRAME, SynchroniserJob, as_floats
+from demo_dxcp.jobs.jobs import FRAME, RecordingJob, SynchroniserJob, as_floats
 from demo_dxcp.pipes.pipes import FramePipe, SecondsPipe
 
 
@@ -115,3 +115,9 @@ def test_other_sound_is_refused(job):
 def test_samples_of_all_types():
     for samples in (np.array([0, 64], "uint8"), np.array([-32768, -16384], "int16"), np.array([-1.0, -0.5], "float32")):
         assert as_floats(samples).tolist() == [-1, -0.5]
+
+
+def test_a_speed_that_is_none_is_refused():
+    for speed in (0, -1.0, float("nan")):
+        with pytest.raises(DefinitionError, match="speed must be None or a number above 0"):
+            RecordingJob("microphone_1.wav", FRAME, speed)
