@@ -16,6 +16,9 @@ from tests.dashboard.test_in_chromium import HOSTILE, SEEN_MS
 from tests.e2e.support import network
 from tests.waiting import DEADLINE_S, CommandLine, eventually
 
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 LISTED = """
 InteractiveJob(outputs=[PicklePipe(1)]),
 Show(inputs=[PicklePipe(1)]),

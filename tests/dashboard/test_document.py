@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fission.client.attach.follow import rates
-from fission.dashboard.document import difference, document, ended, without_nulls
+from fission.dashboard.document import MOST_FAILOVERS, difference, document, ended, without_nulls
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text("ab<", max_size=2),
@@ -33,6 +33,7 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 @given(DOCUMENTS, DOCUMENTS)
+@example({"a": {}}, {"a": {"a": None}})
 def test_a_patch_makes_the_new_document_of_the_old_one(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = difference(old, new)
     assert merged(without_nulls(old), patch) == without_nulls(new)
@@ -133,3 +134,9 @@ def test_a_network_that_has_ended_keeps_its_last_picture() -> None:
     shown = document(SHAPE, answer(measured(1.0)), answer(measured(3.0)))
     assert ended(shown, "it is over") == {**shown, "running": False, "reason": "it is over"}
     assert ended({}, "it does not run") == {"running": False, "reason": "it does not run"}
+
+
+def test_the_list_of_failovers_is_bounded() -> None:
+    many = {**answer(measured(3.0)), "failovers": [f"failover {number}" for number in range(MOST_FAILOVERS + 5)]}
+    shown = document(SHAPE, answer(measured(1.0)), many)
+    assert (len(shown["failovers"]), shown["failovers"][0], shown["failovers_omitted"]) == (MOST_FAILOVERS, "failover 5", 5)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,10 +18,15 @@ from tests.dashboard.pages import Page, owned, page_of
 from tests.e2e.support import network
 from tests.waiting import CommandLine, Running
 
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 #: The checker of accessibility, as `make browser` fetches it for the tests.
 AXE = Path(__file__).parents[2] / "build" / "browser" / "axe.min.js"
 #: Milliseconds that a change may take to be seen.
 SEEN_MS = 20_000
+#: Milliseconds after which a page that is not seen lets go of its server, as in main.js.
+HIDDEN_MS = 10_000
 #: What would do harm if it were not escaped.
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 JOBS = f"""
@@ -192,6 +200,74 @@ def test_the_page_comes_back_with_its_server(fission: CommandLine, project: Path
     expect(tab.locator("#state")).to_contain_text("no connection", timeout=SEEN_MS)
     start()
     expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
+
+
+def test_a_page_that_is_not_seen_lets_go_of_its_server(tab: Tab, shared: Page) -> None:
+    """A browser has six connections to a server for all its tabs; and the network is asked nothing meanwhile."""
+
+    def connections() -> int:
+        lines = Path("/proc/net/unix").read_text().splitlines()
+        return sum(line.endswith("/requests") and line.split()[5] == "03" for line in lines)
+
+    hide = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    tab.clock.install()
+    tab.goto(shared.address)
+    expect(tab.locator("#state")).to_contain_text("running,")
+    tab.evaluate(hide, True)
+    tab.clock.fast_forward(HIDDEN_MS + 1000)
+    shared.eventually(lambda: connections() == 0, "no connection to the client")
+    tab.evaluate("document.getElementById('state').textContent = 'old'")
+    tab.evaluate(hide, False)
+    expect(tab.locator("#state")).to_contain_text("running,")
+    assert connections() > 0
+
+
+def test_charts_can_be_read_in_the_dark_and_fit_the_window(tab: Tab, shared: Page) -> None:
+    tab.emulate_media(color_scheme="dark")
+    tab.goto(shared.address)
+    tab.locator("[data-job='2']").click()
+    canvas = tab.locator("#detail-chart canvas")
+    bright = """canvas => {
+        const { data } = canvas.getContext("2d").getImageData(0, 0, 40, canvas.height);
+        return data.filter((value, index) => index % 4 === 0 && value > 150).length;
+    }"""
+    shared.eventually(lambda: canvas.evaluate(bright) > 20, "bright numbers beside the chart")
+    tab.set_viewport_size({"width": 400, "height": 900})
+    shared.eventually(lambda: canvas.evaluate("canvas => canvas.clientWidth") < 400, "a chart as wide as the window")
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    shared.eventually(lambda: canvas.evaluate("canvas => canvas.clientWidth") > 400, "a chart as wide as the window")
+
+
+# -- what a server may send ------------------------------------------------------------------------------------------------
+
+
+def streamed(tab: Tab, documents: Iterator[dict[str, Any]]) -> None:
+    """Let each connection of a page get one document instead of the server's stream."""
+
+    def fulfil(route: Route) -> None:
+        message = f"retry: 50\nevent: document\ndata: {json.dumps(next(documents))}\n\n"
+        route.fulfill(content_type="text/event-stream", body=message)
+
+    tab.route("**/messages", fulfil)
+
+
+def test_a_part_that_cannot_be_drawn_does_not_blank_the_others(tab: Tab, faults: list[str], shared: Page) -> None:
+    streamed(tab, repeat({"network": "net", "running": True, "run": "1", "nodes": {"n1": {}}, "failovers": ["node 2 is lost"]}))
+    tab.goto(shared.address)
+    expect(tab.locator("#failovers li")).to_have_text("node 2 is lost")
+    assert "undefined" in faults[0], "it is reported"
+    faults.clear()
+
+
+def test_the_failovers_of_another_run_replace_those_of_the_last(tab: Tab, shared: Page) -> None:
+    run = {"network": "net", "running": True, "run": "1"}
+    later = {"failovers": ["b", "new"], "failovers_omitted": 1}
+    streamed(tab, chain([{**run, "failovers": ["a", "b"]}, {**run, **later}], repeat({**run, "failovers": ["c", "d"]})))
+    tab.goto(shared.address)
+    expect(tab.locator("#failovers li")).to_have_text(["c", "d"])
 
 
 # -- the model, which needs no server of a network --------------------------------------------------------------------

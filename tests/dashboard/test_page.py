@@ -130,8 +130,8 @@ def test_the_stream_has_the_document_and_then_what_changes(page: Page) -> None:
         assert {job["name"] for job in seen["jobs"].values()} == {"Endless 1", "Show 2"}
         later = first_of(messages, "patch", lambda patch: "pipes" in patch)
         assert set(later["pipes"]["1"]) <= {"per_s", "queue", "latency_s"}, "only what has changed is sent"
-        line = first_of(messages, "event", lambda event: event["event"] == "ShowOutput")
-        assert line["line"].startswith("got ")
+        lines = first_of(messages, "happened", lambda events: events[0]["event"] == "ShowOutput")
+        assert lines[0]["line"].startswith("got ")
 
 
 def test_only_who_has_the_form_token_stops_the_network(own_page: Page, client: Running) -> None:
@@ -362,5 +362,5 @@ def test_the_messages_are_json(page: Page) -> None:
     assert status == 200
     with closing(page.messages()) as messages:
         for _, (kind, value) in zip(range(6), messages, strict=False):
-            assert kind in {"visitor", "document", "patch", "events", "event"}
+            assert kind in {"visitor", "document", "patch", "events", "happened"}
             json.dumps(value)

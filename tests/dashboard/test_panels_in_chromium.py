@@ -13,6 +13,9 @@ from tests.dashboard.test_in_chromium import HOSTILE, SEEN_MS
 from tests.e2e.support import network
 from tests.waiting import CommandLine
 
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 JOBS = f"""
 class Fails(PythonJob):
     def run(self, value):

@@ -11,6 +11,9 @@ from playwright.sync_api import Page as Tab
 from fission.project.drawing import html, picture_of
 from tests.project.test_drawing import any_network, chain
 
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 #: Rectangles of all boxes, with the widest text in each; those of all labels; and the page's width against the window's.
 MEASURE = """() => {
     const at = one => { const r = one.getBBox(); return [r.x, r.y, r.x + r.width, r.y + r.height] };

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from fission.dashboard.pipelines_site import PipelinesSite
 from fission.pipelines import Job, Pipeline, PipelineManager
@@ -24,6 +24,9 @@ from tests.pipelines.daemons import STORE, WORKERS
 from tests.pipelines.test_router_api import CHAIN
 from tests.ports import free_ports
 from tests.waiting import CommandLine, eventually
+
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
 
 
 class Server:
@@ -165,13 +168,19 @@ def test_what_users_write_is_text_and_nothing_else(tab: Tab, server: Server) -> 
 def many(router: MemoryRouter) -> None:
     """Fill a Router: one that has failed, two pages of rows, and a pipeline of 199 jobs."""
     router.talk.fake.connected["b"] = ["tcp://10.0.0.1:1"]
-    router.fail("x1", error="ValueError: " + "no " * 300, traceback="Traceback " * 300)
+    router.fail("x1" + 30 * "0", error="ValueError: " + "no " * 300, traceback="Traceback " * 300)
     for number in range(60):
         router.talk.add(f"p{number}", CHAIN)
     router.talk.add("wide", Pipeline({Job("A"): [Job("B", data={"number": number}) for number in range(198)]}, data={"text": "x" * 500}))
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), pytest.param(1280, "dark", marks=[pytest.mark.slow, pytest.mark.soak])])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "light"),
+        *(pytest.param(*one, marks=[pytest.mark.slow, pytest.mark.soak]) for one in ((1280, "dark"), (2000, "light"), (2000, "dark"))),
+    ],
+)
 def test_it_fits_every_width_and_nothing_bars_the_way(tab: Tab, faults: list[str], server: Server, width: int, scheme: str) -> None:
     server.do(many)
     tab.set_viewport_size({"width": width, "height": 900})
@@ -284,3 +293,20 @@ class Needs(Worker):
 def _connects(port: int) -> bool:
     with socket.socket() as found:
         return found.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_an_answer_that_breaks_off_does_not_end_the_page(tab: Tab, server: Server) -> None:
+    """As when its server is killed while it answers."""
+    broken: list[str] = []
+
+    def once(route: Route) -> None:
+        if broken:
+            route.continue_()
+        else:
+            broken.append(route.request.url)
+            route.fulfill(content_type="application/json", body='{"router": "R", "pipe')
+
+    tab.route("**/overview", once)
+    tab.goto(server.address() + "#%")  # an address that is none
+    expect(tab.locator("#state")).to_contain_text("the Router runs since")
+    assert broken

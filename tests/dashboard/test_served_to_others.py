@@ -25,6 +25,9 @@ from tests.e2e.support import network
 from tests.pipelines.hosts import Hosts
 from tests.waiting import DEADLINE_S, CommandLine, Running
 
+#: Chromium's start counts into the first test's time, and takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 ADDRESS = re.compile(r"the page of \w+: (https?)://(\S+):(\d+)/(\?token=(\S+))?$")
 #: Milliseconds that a change may take to be seen.
 SEEN_MS = 20_000

@@ -16,6 +16,7 @@ from fission.dashboard.tap_follow import MOST_TAPS, MOST_WAITING, STALLED_S, Pip
 from fission.dashboard.tap_routes import options_of
 from fission.dashboard.tap_view import TapOptions
 from fission.errors import UserError
+from tests.waiting import DEADLINE_S
 
 FIRST = TapOptions(1, 1024)
 
@@ -117,6 +118,32 @@ def test_the_number_of_taps_is_bounded(followed: Followed) -> None:
         for updates in opened:
             with contextlib.suppress(StopAsyncIteration):
                 await updates.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(main())
+
+
+def test_a_tap_survives_whatever_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A panel must not stay as it is until all who look at the pipe have left."""
+    mishaps: list[Exception] = [ValueError("no batch"), MemoryError()]
+    wait = threading.Event()
+
+    def follow(tap: Any, folder: Path, options: TapOptions) -> None:
+        if mishaps:
+            raise mishaps.pop(0)
+        tap._send({"passed": 1})
+        wait.wait(DEADLINE_S)
+
+    monkeypatch.setattr(tap_follow._SharedTap, "_follow", follow)
+    monkeypatch.setattr(tap_follow, "RETRY_S", 0.0)
+
+    async def main() -> None:
+        taps = PipeTaps(Path("net"))
+        updates = taps.updates(FIRST)
+        seen = [await anext(updates) for _ in range(4)]
+        assert ["ValueError: no batch" in seen[1]["reason"], "MemoryError" in seen[2]["reason"], seen[3]] == [True, True, {"passed": 1}]
+        wait.set()
+        await updates.aclose()  # type: ignore[attr-defined]
+        await taps.close()
 
     asyncio.run(main())
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from fission.client.attach.follow import SHARES, paths, rates
 
+#: Failovers that the page lists, the newest ones. Arbitrary: a list is sent as a whole when one is added.
+MOST_FAILOVERS = 100
 #: Keys of a job's row that the document takes over; `fission.client.attach.follow.rates` explains them.
 JOB_KEYS = ("name", "node", "state", "restarts", "pid", "cpu", "memory", "in_per_s", "out_per_s", "queue", "latency_s")
 
@@ -43,7 +45,8 @@ def document(description: Mapping[str, Any], before: Mapping[str, Any], after: M
         "pipes": pipes,
         "nodes": nodes,
         "paths": {f"{path['source']}-{path['sink']}": path for path in paths(after)},
-        "failovers": list(after["failovers"]),
+        "failovers": list(after["failovers"][-MOST_FAILOVERS:]),
+        "failovers_omitted": max(0, len(after["failovers"]) - MOST_FAILOVERS),
     }
 
 
@@ -118,7 +121,9 @@ def difference(old: Any, new: Any) -> Any:
             if value is not None:
                 patch[key] = without_nulls(value)
         elif value != old[key]:
-            patch[key] = difference(old[key], value)
+            part = difference(old[key], value)
+            if part or not (isinstance(old[key], dict) and isinstance(value, dict)):  # they may differ in nulls alone
+                patch[key] = part
     return patch
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +45,8 @@ END_S = 1.0
 MOST_WAITING = 4
 #: Pipes that are tapped at a time; arbitrary: more than one page shows.
 MOST_TAPS = 16
+
+log = logging.getLogger("fission.dashboard")
 
 #: What a browser gets: an update of `PipeView`, or {"reason": text} while there are none.
 Update = dict[str, Any]
@@ -181,6 +184,9 @@ class _SharedTap:
                 reason = f"pipe {options.pipe} has ended"
             except FissionError as why:
                 reason = str(why)
+            except Exception as why:  # a panel must not just stay as it is
+                log.error("the tap of pipe %d has ended, and begins again", options.pipe, exc_info=why)
+                reason = f"the page's server has a fault and tries again: {type(why).__name__}: {why}"
             self._send({"reason": reason})
             self._over.wait(RETRY_S)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from fission.client.attach.follow import as_json
 from fission.client.serve.control_server import Viewer
 from fission.dashboard.document import difference, document, ended, without_nulls
+from fission.dashboard.on_demand import OnDemandThread
 from fission.errors import FissionError
 from fission.protocol.messages.client_to_viewer import JobsMeasured, NetworkDescribed, RunFollowed, RunStatus
 from fission.protocol.messages.run_events import EVENTS, RunEvent, ShowOutput
@@ -25,115 +27,171 @@ from fission.protocol.messages.viewer_to_client import DescribeNetwork, FollowRu
 
 #: Seconds between two measurements; arbitrary: fast enough for the eye, and 200 jobs answer in a few milliseconds.
 MEASURE_S = 0.5
+#: Measurements over which rates are computed; arbitrary: two seconds, so that a block per second is not now two and then none.
+WINDOW = 4
 #: Seconds between two attempts to find a network that does not run; arbitrary.
 RETRY_S = 1.0
 #: Seconds after which a thread notices that no browser shows the page; arbitrary.
 LOOK_S = 0.2
+#: Seconds for which events are gathered: a browser draws them together, however many lines jobs write. Arbitrary: four times in a second.
+GATHER_S = 0.25
 #: Recent events that a new page gets, besides what jobs write; and lines of each job. Arbitrary.
 HISTORY, LINES = 500, 100
 #: Messages that may wait for a browser that does not read; then it gets the whole document again. Arbitrary.
 MOST_WAITING = 64
+#: Seconds after which a browser counts as gone if it takes nothing; arbitrary: longer than one is stalled.
+STALLED_S = 30.0
 
-#: (kind, value) for the browser: "document" and "patch" (`fission.dashboard.document`), "events" and "event"
-#: (of `fission.protocol.messages.client_to_viewer`, with their time).
+log = logging.getLogger("fission.dashboard")
+
+#: (kind, value) for the browser: "document" and "patch" (`fission.dashboard.document`), "events" (all that are known)
+#: and "happened" (further ones), both lists of events of `fission.protocol.messages.client_to_viewer` with their time.
 Message = tuple[str, Any]
+
+
+class _Browser:
+    """One browser that shows the page.
+
+    Attributes:
+        waiting: messages for it; None: there are no more.
+        taken_at: when it last took one, or had taken all.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.waiting: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.taken_at = now
 
 
 class NetworkWatcher:
     """The present document of one network, and those who look at it.
 
+    Two threads ask the network while somebody looks. Whatever happens in them, they go on, and the
+    page says what it was.
+
     Attributes:
         folder: the network's folder.
     """
 
-    def __init__(self, folder: Path, besides: Callable[[], Mapping[str, Any]] = dict) -> None:
+    def __init__(
+        self, folder: Path, besides: Callable[[], Mapping[str, Any]] = dict, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin without a look at the network.
 
         Args:
             folder: the network's folder.
             besides: returns members of the document that do not come from the network.
+            clock: returns seconds; decides only which browsers are gone.
         """
         self.folder = folder
-        self._besides = besides
+        self._besides, self._clock = besides, clock
         self._document: dict[str, Any] = {}
         self._events: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._lines: dict[int, deque[dict[str, Any]]] = {}  # by job: what one writes must not push out another's
-        self._looking: set[asyncio.Queue[Message]] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._fresh: deque[dict[str, Any]] = deque(maxlen=HISTORY)  # those that were not sent yet
+        self._sending: asyncio.TimerHandle | None = None
+        self._looking: set[_Browser] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fault = ""  # the last one that was logged
+        self._threads = (
+            OnDemandThread("measures of the page", self._measure_run, self._lost, RETRY_S),
+            OnDemandThread("events of the page", self._follow_run, self._unfollowed, RETRY_S),
+        )
 
     @property
     def is_watching(self) -> bool:
         """Whether the network is being asked."""
-        return bool(self._tasks)
+        return any(thread.is_wanted for thread in self._threads)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Yield what a browser must learn, beginning with the whole document, until it is closed."""
-        queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._looking.add(queue)
-        if not self._tasks:
-            self._tasks = [asyncio.create_task(self._measure()), asyncio.create_task(self._follow())]
+        """Yield what a browser must learn, beginning with the whole document, until it is closed or
+        has taken nothing for `STALLED_S`.
+        """
+        self._loop = asyncio.get_running_loop()
+        browser = _Browser(self._clock())
+        self._pass_on()  # what is known from here on is in the whole
+        self._looking.add(browser)
+        for thread in self._threads:
+            thread.want()
         try:
             for message in self._whole():
                 yield message
-            while True:
-                yield await queue.get()
+            while browser in self._looking:
+                found = await browser.waiting.get()
+                browser.taken_at = self._clock()
+                if found is None:
+                    return
+                yield found
         finally:
-            self._looking.discard(queue)
-            if not self._looking:
-                await self.close()
+            self._leave(browser)
 
     async def close(self) -> None:
         """Stop asking the network. Idempotent."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for browser in list(self._looking):
+            self._leave(browser)
 
-    # the network
+    def _leave(self, browser: _Browser) -> None:
+        self._looking.discard(browser)
+        browser.waiting.put_nowait(None)
+        if not self._looking:
+            for thread in self._threads:
+                thread.leave()
 
-    async def _measure(self) -> None:
-        while True:
-            try:
-                await self._measure_run()
-            except FissionError as why:
-                self._show(ended(self._document, str(why)))
-                await asyncio.sleep(RETRY_S)
+    # the network, in the threads
 
-    async def _measure_run(self) -> None:
-        """Measure until the network ends.
+    def _measure_run(self) -> None:
+        """Measure until the network ends, or nobody looks.
 
         Raises:
             UserError: it has ended, or does not run.
         """
-        with await asyncio.to_thread(Viewer, self.folder) as viewer:
-            description = as_json(await asyncio.to_thread(viewer.ask, DescribeNetwork(), NetworkDescribed))
-            before = await asyncio.to_thread(_measured, viewer)
-            while True:
-                await asyncio.sleep(MEASURE_S)
-                after = await asyncio.to_thread(_measured, viewer)
-                self._show(document(description, before, after))
-                before = after
+        measures, _ = self._threads
+        with Viewer(self.folder) as viewer:
+            description = as_json(viewer.ask(DescribeNetwork(), NetworkDescribed))
+            past = deque([_measured(viewer)], maxlen=WINDOW)
+            while measures.pause(MEASURE_S):
+                after = _measured(viewer)
+                self._in_loop(partial(self._show, document(description, past[0], after)))
+                past.append(after)
 
-    async def _follow(self) -> None:
-        """Pass on what the run's own terminal shows."""
-        loop = asyncio.get_running_loop()
-        over = threading.Event()
+    def _lost(self, why: Exception) -> None:
+        """Show why there are no measures. Faults of our own are shown too: a page must not just stay as it is."""
+        text = str(why)
+        if not isinstance(why, FissionError):
+            text = f"the page's server has a fault and tries again: {type(why).__name__}: {why}"
+            if text != self._fault:
+                log.error("%s", text, exc_info=why)
+            self._fault = text
+        self._in_loop(lambda: self._show(ended(self._document, text)))
 
-        def tell(event: RunEvent | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._tell, event)
+    def _follow_run(self) -> None:
+        """Pass on what the run's own terminal shows, until the run ends or nobody looks.
 
-        try:
-            while True:
-                with contextlib.suppress(FissionError):
-                    await asyncio.to_thread(_tell_events, self.folder, over, tell)
-                await asyncio.sleep(RETRY_S)
-        finally:
-            over.set()
+        Raises:
+            UserError: the network is not running on this machine.
+        """
+        _, events = self._threads
+        with Viewer(self.folder) as viewer:
+            viewer.ask(FollowRun(outputs=True, events=True), RunFollowed)
+            self._in_loop(lambda: self._tell(None))
+            for packet in viewer.packets(every=LOOK_S):
+                if not events.is_wanted:
+                    return
+                if packet is not None:
+                    self._in_loop(partial(self._tell, EVENTS.decode(packet)))
+
+    def _unfollowed(self, why: Exception) -> None:
+        if not isinstance(why, FissionError):  # measures say why a network does not answer
+            log.error("the page's server cannot follow the run's events, and tries again", exc_info=why)
+
+    def _in_loop(self, act: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(act)
 
     # those who look
 
     def _show(self, fresh: dict[str, Any]) -> None:
+        self._pass_on()
         fresh = {**fresh, **self._besides()}
         patch = difference(self._document, fresh)
         self._document = fresh
@@ -144,16 +202,37 @@ class NetworkWatcher:
         if event is None:  # a run begins, or is followed from its beginning again
             self._events.clear()
             self._lines.clear()
+            self._fresh.clear()
             self._send(("events", []))
             return
         found = {**msgspec.to_builtins(event), "event": type(event).__name__}
         found["at"] = found.get("at") or time.time()
         kept = self._lines.setdefault(event.job_id, deque(maxlen=LINES)) if isinstance(event, ShowOutput) else self._events
         kept.append(found)
-        self._send(("event", found))
+        if self._looking and self._loop is not None:
+            self._fresh.append(found)
+            if self._sending is None:
+                self._sending = self._loop.call_later(GATHER_S, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """Send the gathered events."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        if self._fresh:
+            found = list(self._fresh)
+            self._fresh.clear()
+            self._send(("happened", found))
 
     def _send(self, message: Message) -> None:
-        for queue in self._looking:
+        now = self._clock()
+        for browser in list(self._looking):
+            queue = browser.waiting
+            if queue.empty():
+                browser.taken_at = now
+            elif now - browser.taken_at > STALLED_S:  # as when its machine sleeps: it connects again
+                self._leave(browser)
+                continue
             if queue.qsize() < MOST_WAITING:
                 queue.put_nowait(message)
                 continue
@@ -169,19 +248,3 @@ class NetworkWatcher:
 
 def _measured(viewer: Viewer) -> dict[str, Any]:
     return {**as_json(viewer.ask(InspectRun(), RunStatus)), **as_json(viewer.ask(MeasureJobs(), JobsMeasured))}
-
-
-def _tell_events(folder: Path, over: threading.Event, tell: Callable[[RunEvent | None], None]) -> None:
-    """Call ``tell`` with None, then with all events of a run until it ends or ``over`` is set. Blocks.
-
-    Raises:
-        UserError: the network is not running on this machine.
-    """
-    with Viewer(folder) as viewer:
-        viewer.ask(FollowRun(outputs=True, events=True), RunFollowed)
-        tell(None)
-        for packet in viewer.packets(every=LOOK_S):
-            if over.is_set():
-                return
-            if packet is not None:
-                tell(EVENTS.decode(packet))

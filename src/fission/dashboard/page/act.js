@@ -40,9 +40,8 @@ export class Operator {
   async post(path, body = null) {
     const headers = { "x-fission-form": this.form, "content-type": "application/json" };
     const answer = await fetch(path, { method: "POST", headers, body: body && JSON.stringify(body) }).catch(() => null);
-    if (!answer) return "the page's server does not answer";
-    if (answer.ok) return "";
-    const text = await answer.text();
+    if (answer?.ok) return "";
+    const text = (await answer?.text().catch(() => "")) || "the page's server does not answer";
     return text.startsWith("{") ? JSON.parse(text).error : text;
   }
 }

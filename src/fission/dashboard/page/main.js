@@ -1,7 +1,7 @@
 // The page of a running network: joins the stream of messages to the views.
 
-import uPlot from "./libraries/uPlot.esm.js";
 import { ConsoleForm, Operator, RecordButton, confirmed } from "./act.js";
+import { LineChart } from "./chart.js";
 import { GraphView } from "./graph.js";
 import { append } from "./log.js";
 import { History, bytes, concerns, duration, merged, offset, rate, share } from "./model.js";
@@ -27,9 +27,8 @@ const history = new History(HISTORY_S);
 const written = [];
 /** @type {any[]} */
 const happened = [];
-/** @type {uPlot | null} */
-let chart = null;
 
+const chart = new LineChart(at("detail-chart"), 160, ["in /s", "out /s"]);
 const tap = new TapPanel(at("tap"));
 const nodePanel = new NodePanel();
 const graph = new GraphView(at("graph"), choose, look);
@@ -130,41 +129,55 @@ function showDetail() {
       return [term, description];
     }),
   );
-  const data = /** @type {any} */ (history.data(chosen, ["in", "out"]));
-  const place = at("detail-chart");
-  if (chart) chart.setData(data);
-  else {
-    const width = Math.max(200, place.clientWidth - 8);
-    const series = [{}, { label: "in /s", stroke: "#2a6fdb" }, { label: "out /s", stroke: "#d9822b" }];
-    chart = new uPlot({ width, height: 160, series }, data, place);
+  chart.show(history.data(chosen, ["in", "out"]));
+}
+
+/** Draw a part of the page; one that fails is reported, and must not leave the others blank.
+ * @param {() => void} draw */
+function part(draw) {
+  try {
+    draw();
+  } catch (error) {
+    reportError(error);
   }
 }
 
 function show() {
   at("network").textContent = state.network ?? "FISSION";
-  document.title = `${state.network ?? "FISSION"} - FISSION`;
-  at("state").textContent = state.running ? `running, run ${state.run}` : "not running";
-  at("state").className = state.running ? "up" : "down";
+  document.title = state.network ? `${state.network} - FISSION` : "FISSION";
+  const isKnown = state.running !== undefined;
+  at("state").textContent = state.running ? `running, run ${state.run}` : isKnown ? "not running" : "asking the network ...";
+  at("state").className = state.running ? "up" : isKnown ? "down" : "";
   at("reason").hidden = !!state.running || !state.reason;
   at("reason").textContent = state.reason ?? "";
   at("stop").disabled = !state.running;
-  graph.show(state);
-  jobs.show(state.jobs ?? {});
-  pipes.show(state.pipes ?? {});
-  paths.show(state.paths ?? {});
-  nodes.show(state.nodes ?? {});
+  part(() => graph.show(state));
+  part(() => jobs.show(state.jobs ?? {}));
+  part(() => pipes.show(state.pipes ?? {}));
+  part(() => paths.show(state.paths ?? {}));
+  part(() => nodes.show(state.nodes ?? {}));
+  part(showFailovers);
+  const now = Date.now() / 1000;
+  for (const [id, job] of Object.entries(state.jobs ?? {})) history.add(id, now, { in: job.in_per_s ?? null, out: job.out_per_s ?? null });
+  if (!at("detail").hidden) part(showDetail);
+  if (!at("tap").hidden) part(showRecording);
+}
+
+/** Lines are only added and removed, so that a screen reader says the new ones alone. */
+function showFailovers() {
   const list = at("failovers");
-  const texts = state.failovers ?? [];
-  if (list.childElementCount > texts.length) list.replaceChildren();
-  for (const text of texts.slice(list.childElementCount)) {
+  const [first, texts] = [state.failovers_omitted ?? 0, state.failovers ?? []];
+  const wanted = new Map(texts.map((/** @type {string} */ text, /** @type {number} */ index) => [first + index + 1, text]));
+  for (const item of [...list.children]) {
+    if (wanted.get(item.value) === item.textContent) wanted.delete(item.value);
+    else item.remove();
+  }
+  for (const [number, text] of wanted) {
     const item = document.createElement("li");
+    item.value = number;
     item.textContent = text;
     list.append(item);
   }
-  const now = Date.now() / 1000;
-  for (const [id, job] of Object.entries(state.jobs ?? {})) history.add(id, now, { in: job.in_per_s ?? null, out: job.out_per_s ?? null });
-  if (!at("detail").hidden) showDetail();
-  if (!at("tap").hidden) showRecording();
 }
 
 /** @param {any[]} events */
@@ -207,17 +220,26 @@ for (const [name, text] of [
 }
 
 addEventListener("resize", () => {
-  graph.show(state);
-  chart?.destroy();
-  chart = null;
-  if (!at("detail").hidden) showDetail();
+  part(() => graph.show(state));
 });
 
 /** Milliseconds after which a server that refused is asked again; arbitrary. */
 const AGAIN_MS = 2000;
+/** Milliseconds after which a page that is not seen lets go of the server: a browser has six connections for all its pages. Arbitrary. */
+const HIDDEN_MS = 10_000;
+/** @type {EventSource | null} */
+let messages = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} of what is to be done next with the connection */
+let next;
 
-/** Follow the network, for as long as the page is open. */
+/** Follow the network, for as long as the page is seen. */
 function follow() {
+  clearTimeout(next);
+  messages?.close();
+  messages = listen();
+}
+
+function listen() {
   const messages = new EventSource("/messages");
   messages.addEventListener("visitor", (event) => {
     const visitor = JSON.parse(event.data);
@@ -238,12 +260,30 @@ function follow() {
     for (const id of ["detail-history", "detail-output"]) at(id).replaceChildren();
     note(JSON.parse(event.data));
   });
-  messages.addEventListener("event", (event) => note([JSON.parse(event.data)]));
+  messages.addEventListener("happened", (event) => note(JSON.parse(event.data)));
   messages.addEventListener("error", () => {
     at("state").textContent = "no connection to the page's server; trying again ...";
     at("state").className = "down";
     // A browser tries again by itself after a broken connection, but not after an answer like 503.
-    if (messages.readyState === EventSource.CLOSED) setTimeout(follow, AGAIN_MS);
+    if (messages.readyState === EventSource.CLOSED) refused();
   });
+  return messages;
 }
+
+/** Try again later, and say whether this page must log in again. */
+async function refused() {
+  clearTimeout(next);
+  next = setTimeout(follow, AGAIN_MS);
+  const answer = await fetch("/").catch(() => null);
+  if (answer?.status === 401) at("state").textContent = (await answer.text()).trim();
+}
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(next);
+  if (!document.hidden) {
+    if (messages?.readyState !== EventSource.OPEN) follow();
+    return;
+  }
+  next = setTimeout(() => messages?.close(), HIDDEN_MS);
+});
 follow();

@@ -24,9 +24,9 @@ export class NodePanel {
   async ask() {
     const { node } = this;
     const answer = await fetch(`/loss?${new URLSearchParams({ node })}`).catch(() => null);
-    const found = answer?.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : { error: "the page's server does not answer" };
+    const found = answer?.headers.get("content-type")?.startsWith("application/json") ? await answer.json().catch(() => ({})) : { error: "the page's server does not answer" };
     if (node !== this.node) return; // another one was chosen meanwhile
-    at("node-loss").replaceChildren(...(found.error ? [paragraph(found.error)] : [this.verdict(found.jobs), list(found.jobs)]));
+    at("node-loss").replaceChildren(...(found.error || !found.jobs ? [paragraph(found.error ?? "the page's server does not answer")] : [this.verdict(found.jobs), list(found.jobs)]));
   }
 
   /** @param {{job: string, node?: string}[]} jobs */

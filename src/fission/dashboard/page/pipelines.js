@@ -1,6 +1,6 @@
 // The page of the pipelines: asks the server once a second while it is seen, and fills the views.
 
-import uPlot from "./libraries/uPlot.esm.js";
+import { LineChart } from "./chart.js";
 import { rate } from "./model.js";
 import { PipelinePanel, facts, moment } from "./pipeline_panel.js";
 import { TableView } from "./tables.js";
@@ -30,8 +30,7 @@ let again = false;
 let rows = [];
 /** @type {[number, number, number][]} age, finished, failed */
 let rates = [];
-/** @type {uPlot | null} */
-let chart = null;
+const chart = new LineChart(at("throughput"), 180, ["finished /s", "failed tries /s"]);
 
 const list = new TableView(
   at("list"),
@@ -74,7 +73,8 @@ function open(id) {
 async function ask(path, method = "GET") {
   const answer = await fetch(path, { method, headers: method === "GET" ? {} : { "x-fission-form": formToken } }).catch(() => null);
   if (!answer) return { lost: true, error: "no connection to the page's server; trying again ..." };
-  if (answer.headers.get("content-type")?.startsWith("application/json")) return answer.json();
+  const broken = () => ({ lost: true, error: "the answer of the page's server is incomplete; trying again ..." });
+  if (answer.headers.get("content-type")?.startsWith("application/json")) return answer.json().catch(broken);
   return { lost: true, error: answer.status === 401 ? "Open the address that the command has printed: it ends with a token." : `the page's server answers ${answer.status}` };
 }
 
@@ -88,7 +88,11 @@ function refresh() {
 async function round() {
   clearTimeout(timer);
   asking = true;
-  if (!document.hidden) await look();
+  try {
+    if (!document.hidden) await look();
+  } catch (error) {
+    reportError(error); // the next round must come all the same
+  }
   asking = false;
   if (again) refresh();
   else timer = setTimeout(round, EVERY_MS);
@@ -170,15 +174,7 @@ function show(found) {
 
 function draw() {
   const now = Date.now() / 1000;
-  const data = /** @type {any} */ ([rates.map(([age]) => now - age), rates.map(([, finished]) => finished), rates.map(([, , failed]) => failed)]);
-  if (chart) {
-    chart.setData(data);
-    return;
-  }
-  const place = at("throughput");
-  const stroke = getComputedStyle(document.body).color;
-  const series = [{}, { label: "finished /s", stroke: "#2a6fdb" }, { label: "failed tries /s", stroke: "#d9822b" }];
-  chart = new uPlot({ width: Math.max(200, place.clientWidth - 8), height: 180, axes: [{ stroke }, { stroke }], series }, data, place);
+  chart.show([rates.map(([age]) => now - age), rates.map(([, finished]) => finished), rates.map(([, , failed]) => failed)]);
 }
 
 /** Show the pipelines in a state; empty: all. @param {string} state */
@@ -213,16 +209,22 @@ at("filter").addEventListener("change", () => choose(at("filter").value));
 at("newest").addEventListener("click", () => page(0));
 at("older").addEventListener("click", () => page(rows.at(-1)?.order ?? 0));
 addEventListener("resize", () => {
-  chart?.destroy();
-  chart = null;
-  draw();
   if (panel.shown) panel.show(panel.shown);
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) refresh();
 });
+/** Return the pipeline that the page's address names; empty: none. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return ""; // not an address that this page makes
+  }
+}
+
 addEventListener("hashchange", () => {
-  if (location.hash.length > 1) panel.open(decodeURIComponent(location.hash.slice(1)));
+  if (addressed()) panel.open(addressed());
 });
-if (location.hash.length > 1) panel.open(decodeURIComponent(location.hash.slice(1)));
+if (addressed()) panel.open(addressed());
 else round();

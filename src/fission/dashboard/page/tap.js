@@ -1,6 +1,6 @@
 // The panel that looks into a pipe. Its tap is open only while the panel is, and the page is visible or plays.
 
-import uPlot from "./libraries/uPlot.esm.js";
+import { LineChart } from "./chart.js";
 import { History } from "./model.js";
 import { Spectrogram, drawImage, drawScope, short } from "./tap_draw.js";
 import { Sound } from "./tap_sound.js";
@@ -9,6 +9,8 @@ import { Sound } from "./tap_sound.js";
 const LINE_S = 120;
 /** Values that are listed. */
 const MOST_VALUES = 20;
+/** Milliseconds after which a server that refused is asked again; arbitrary. */
+const AGAIN_MS = 3000;
 const READ_AS = ["", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"];
 const WINDOWS = [256, 1024, 4096, 16384];
 
@@ -29,8 +31,9 @@ export class TapPanel {
     this.source = null;
     this.spectrogram = new Spectrogram(at("spectrogram"));
     this.sound = new Sound();
-    /** @type {uPlot | null} */
-    this.chart = null;
+    this.chart = new LineChart(at("line"), 180, ["least", "greatest"]);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.again = undefined;
     this.history = new History(LINE_S);
     /** @type {[number, number, string][]} */
     this.values = [];
@@ -73,6 +76,7 @@ export class TapPanel {
   }
 
   disconnect() {
+    clearTimeout(this.again);
     this.source?.close();
     this.source = null;
   }
@@ -91,19 +95,19 @@ export class TapPanel {
     });
   }
 
-  /** Say why the server refuses. @param {URLSearchParams} choice */
+  /** Say why the server refuses, and ask it again after a while. @param {URLSearchParams} choice */
   async refused(choice) {
     this.disconnect();
+    this.again = setTimeout(() => this.connect(), AGAIN_MS);
     const answer = await fetch(`/tap?${choice}`).catch(() => null);
     const text = answer && !answer.ok ? await answer.text() : "";
     answer?.body?.cancel().catch(() => undefined);
-    at("state").textContent = text.startsWith("{") ? JSON.parse(text).error : text || "the page's server does not answer";
+    if (!this.source) at("state").textContent = text.startsWith("{") ? JSON.parse(text).error : text || "the page's server does not answer";
   }
 
   clear() {
     this.history = new History(LINE_S);
-    this.chart?.destroy();
-    this.chart = null;
+    this.chart.clear();
     this.spectrogram.clear();
     this.values = [];
     at("values").replaceChildren();
@@ -154,13 +158,7 @@ export class TapPanel {
   /** @param {[number, number | null, number | null][]} points time, least and greatest number */
   plot(points) {
     for (const [time, low, high] of points) this.history.add("numbers", time, { low, high });
-    const data = /** @type {any} */ (this.history.data("numbers", ["low", "high"]));
-    if (this.chart) this.chart.setData(data);
-    else {
-      const width = Math.max(200, at("line").clientWidth - 8);
-      const series = [{}, { label: "least", stroke: "#2a6fdb" }, { label: "greatest", stroke: "#d9822b" }];
-      this.chart = new uPlot({ width, height: 180, series }, data, at("line"));
-    }
+    this.chart.show(this.history.data("numbers", ["low", "high"]));
   }
 
   /** @param {any} fresh columns */

@@ -1,0 +1,48 @@
+// Lines over time: a chart as wide as its place, in the colours of the page.
+
+import uPlot from "./libraries/uPlot.esm.js";
+
+const STROKES = ["#2a6fdb", "#d9822b"];
+/** Width of a chart in a place that is not shown now. */
+const NARROWEST = 200;
+
+/** @param {string} name of a custom property */
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+export class LineChart {
+  /** @param {HTMLElement} place @param {number} height in pixels @param {string[]} labels of the lines */
+  constructor(place, height, labels) {
+    this.place = place;
+    this.height = height;
+    this.labels = labels;
+    /** @type {uPlot | null} */
+    this.chart = null;
+    new ResizeObserver(() => this.fit()).observe(place);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.chart?.redraw());
+  }
+
+  get width() {
+    return Math.max(NARROWEST, this.place.clientWidth - 8);
+  }
+
+  fit() {
+    if (this.chart && this.place.clientWidth && this.chart.width !== this.width) this.chart.setSize({ width: this.width, height: this.height });
+  }
+
+  /** @param {(number | null)[][]} data times in seconds, then the values of each line */
+  show(data) {
+    const values = /** @type {any} */ (data);
+    if (this.chart) {
+      this.chart.setData(values);
+      return;
+    }
+    const axis = { stroke: () => colour("--text"), grid: { stroke: () => colour("--line") }, ticks: { stroke: () => colour("--line") } };
+    const series = [{}, ...this.labels.map((label, index) => ({ label, stroke: STROKES[index] }))];
+    this.chart = new uPlot({ width: this.width, height: this.height, axes: [axis, axis], series }, values, this.place);
+  }
+
+  clear() {
+    this.chart?.destroy();
+    this.chart = null;
+  }
+}
