@@ -1,4 +1,4 @@
-"""A thread that works while somebody wants it, and survives whatever its work raises."""
+"""A thread that works on demand, and survives whatever its work raises."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class _Browser:
 class NetworkWatcher:
     """The present document of one network, and those who look at it.
 
-    Two threads ask the network while somebody looks. Whatever happens in them, they go on, and the
+    Two threads ask the network while a browser shows it. Whatever happens in them, they continue, and the
     page says what it was.
 
     Attributes:
@@ -139,7 +139,7 @@ class NetworkWatcher:
     # the network, in the threads
 
     def _measure_run(self) -> None:
-        """Measure until the network ends, or nobody looks.
+        """Measure until the network ends, or no browser shows it.
 
         Raises:
             UserError: it has ended, or does not run.
@@ -164,7 +164,7 @@ class NetworkWatcher:
         self._in_loop(lambda: self._show(ended(self._document, text)))
 
     def _follow_run(self) -> None:
-        """Pass on what the run's own terminal shows, until the run ends or nobody looks.
+        """Pass on what the run's own terminal shows, until the run ends or no browser shows it.
 
         Raises:
             UserError: the network is not running on this machine.
