@@ -41,7 +41,12 @@ PROGRAMS: dict[str, str | None] = {
     "supervision": "--runs 1 --seconds 5",
 }
 #: Those over several hosts, which only root can make.
-OVER_HOSTS: dict[str, str | None] = {"hosts_start": "--runs 1", "hosts_failover": None, "hosts_throughput": "--runs 1 --seconds 1"}
+OVER_HOSTS: dict[str, str | None] = {
+    "hosts_start": "--runs 1",
+    "hosts_failover": None,
+    "hosts_throughput": "--runs 1 --seconds 1",
+    "hosts_provision": None,
+}
 
 
 def main() -> int:
