@@ -1,11 +1,14 @@
-"""A sound server of a test's own: PulseAudio with a null sink, whose monitor is the microphone and whose input is the loudspeaker.
+"""A sound server of a test's own: PulseAudio, with a microphone that hears a counter, and a loudspeaker.
 
 PortAudio reaches it by ALSA's plugin for PulseAudio::
 
-    with SoundServer(folder, rate=16000, channels=1) as server:
+    with SoundServer(rate=16000) as server:
         run([...], env={**os.environ, **server.environment})
 
-It listens at a socket in the folder, and reads and writes nothing else: not the user's server, not this machine's devices.
+It listens at a socket in a folder of its own, and reads and writes nothing else: not the user's server, not this machine's devices.
+
+The microphone is a pipe into which a process writes. The loudspeaker is a null sink. Its monitor would be a microphone too, but on a busy
+machine the sink inserts silence between the samples that it is given.
 """
 
 from __future__ import annotations
@@ -15,12 +18,17 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import pytest
 
+from tests import hygiene
 from tests.waiting import eventually
 
 #: ALSA's own configuration, and the server as the only device.
@@ -29,31 +37,53 @@ ALSA = """\
 pcm.!default { type pulse }
 ctl.!default { type pulse }
 """
-#: The server's buffers in ms: as small as its plugin accepts without underruns here.
+#: What is heard: in each channel an int32 that is 256 times the number of frames since the start, from 1. So each sample says when it was
+#: heard, and 0 stands for what was lost. 24 bits: 17 minutes at 16 kHz.
+COUNTS = """
+import array, os, sys, time
+path, began, rate, channels = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+pipe, heard = os.open(path, os.O_WRONLY), round((time.monotonic() - float(began)) * rate)
+while True:
+    now = round((time.monotonic() - began) * rate)
+    data = array.array("i", [number << 8 for number in range(heard + 1, now + 1) for _ in range(channels)]).tobytes()
+    while data:
+        data = data[os.write(pipe, data):]
+    heard = now
+    time.sleep(0.005)
+"""
+#: The server's buffers in ms; arbitrary.
 LATENCY_MS = 10
 _START_S = 20.0
 
 
 class SoundServer:
-    """One server, with a device that `unplug` and `plug_in` remove and bring back.
+    """One server, with devices that `unplug` and `plug_in` remove and bring back.
 
     Attributes:
+        began: monotonic time from which the counter counts.
         environment: variables of processes that use it.
-        rate: frames per second of its device.
-        channels: channels of its device.
+        rate: frames per second of its devices.
+        channels: channels of its devices.
     """
 
-    def __init__(self, folder: Path, rate: int = 16000, channels: int = 1) -> None:
+    def __init__(self, rate: int = 16000, channels: int = 1, devices: Sequence[str] = ("mic", "room")) -> None:
+        """Prepare.
+
+        Args:
+            rate: frames per second of its devices.
+            channels: channels of its devices.
+            devices: "mic", "room" (the loudspeaker), or both. With both, streams of one that is unplugged may move to the other.
+        """
         if shutil.which("pulseaudio") is None or shutil.which("pactl") is None:
             pytest.skip("needs pulseaudio; install it: apt install pulseaudio")
-        self.rate, self.channels = rate, channels
+        self.rate, self.channels, self._devices = rate, channels, devices
         # a folder of its own, because the path of a socket has at most 107 bytes
         self._folder = Path(tempfile.mkdtemp(prefix="fission_sound_"))
         for name in ("home", "run"):
             (self._folder / name).mkdir(mode=0o700)
         (self._folder / "asound.conf").write_text(ALSA, encoding="ascii")
         self._socket = self._folder / "socket"
-        self._log = folder / "pulseaudio.log"
+        self._log = self._folder / "log"
         self.environment = {
             "ALSA_CONFIG_PATH": str(self._folder / "asound.conf"),
             "HOME": str(self._folder / "home"),
@@ -62,19 +92,23 @@ class SoundServer:
             "PULSE_SERVER": f"unix:{self._socket}",
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self._device = ""
+        self._modules: dict[str, str] = {}
+        self._others: list[subprocess.Popen[bytes]] = []
+        self.began = time.monotonic()
 
     def __enter__(self) -> SoundServer:
         listens = f"module-native-protocol-unix socket={self._socket} auth-anonymous=1"
         command = ["pulseaudio", "-n", "--system=false", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no"]
         command += ["--disable-shm=yes", "--high-priority=no", f"--log-target=file:{self._log}", "-L", listens]
-        self._process = subprocess.Popen(command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, cwd="/")
+        hygiene.held_processes.add(psutil.Process(self._process.pid))  # it is not what a network has left
         eventually(self._answers, _START_S, "the sound server")
         self.plug_in()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
+        self._end_others()
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(10)
@@ -91,13 +125,35 @@ class SoundServer:
         ).stdout
 
     def plug_in(self) -> None:
-        """Make the device."""
+        """Make the devices, or those of them that are missing."""
         form = [f"rate={self.rate}", f"channels={self.channels}", "format=s32le"]
-        self._device = self.pactl("load-module", "module-null-sink", "sink_name=room", *form).strip()
+        if "room" in self._devices and "room" not in self._modules:
+            self._modules["room"] = self.pactl("load-module", "module-null-sink", "sink_name=room", *form).strip()
+        if "mic" in self._devices and "mic" not in self._modules:
+            pipe = self._folder / "mic"
+            self._modules["mic"] = self.pactl("load-module", "module-pipe-source", "source_name=mic", f"file={pipe}", *form).strip()
+            self.pactl("set-default-source", "mic")
+            self._start([sys.executable, "-c", COUNTS, str(pipe), str(self.began), str(self.rate), str(self.channels)])
+            # without a listener the server keeps seconds of sound, which the next one would hear first
+            self._start(["parec", "--raw", "--device=mic", f"--latency-msec={LATENCY_MS}"])
 
-    def unplug(self) -> None:
-        """Remove the device; its streams end."""
-        self.pactl("unload-module", self._device)
+    def unplug(self, device: str) -> None:
+        """Remove the device "mic" or "room"; its streams end."""
+        self.pactl("unload-module", self._modules.pop(device))
+        if device == "mic":
+            self._end_others()
+
+    def _start(self, command: list[str]) -> None:
+        null, env = subprocess.DEVNULL, {**os.environ, **self.environment}
+        process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, cwd="/", env=env)
+        hygiene.held_processes.add(psutil.Process(process.pid))  # it is not what a network has left
+        self._others.append(process)
+
+    def _end_others(self) -> None:
+        while self._others:
+            process = self._others.pop()
+            process.kill()
+            process.wait(10)
 
     def _answers(self) -> bool:
         assert self._process is not None

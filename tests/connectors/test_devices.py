@@ -7,71 +7,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fission.connectors.audio.devices import DeviceAwayError, Devices
 from fission.errors import DefinitionError
+from tests.connectors.fake_sound import FakeLibrary, PortAudioError
 from tests.sound_server import SoundServer
 from tests.waiting import CommandLine
 
 pytest.importorskip("sounddevice")
 
 
-class PortAudioError(Exception):
-    pass
-
-
-class FakeLibrary(SimpleNamespace):
-    """Stands for the module sounddevice: devices that are busy, or lack a format, cannot be made here.
-
-    Attributes:
-        devices: (name, inputs, outputs) of each device.
-        fault: what opening a stream raises; None: it returns the arguments.
-        starts: how often PortAudio was initialised.
-    """
-
-    PortAudioError = PortAudioError
-
-    def __init__(self, *devices: tuple[str, int, int], fault: Exception | None = None) -> None:
-        super().__init__(devices=devices, fault=fault, starts=1)
-        self.default = SimpleNamespace(device=(self._first(1), self._first(2)))
-
-    def _first(self, place: int) -> int:
-        return next((number for number, device in enumerate(self.devices) if device[place]), -1)
-
-    def query_hostapis(self) -> list[dict[str, Any]]:
-        return [{"name": "ALSA"}]
-
-    def query_devices(self) -> list[dict[str, Any]]:
-        keys = ("name", "max_input_channels", "max_output_channels")
-        return [
-            {**dict(zip(keys, device, strict=True)), "index": number, "hostapi": 0, "default_samplerate": 48000.0}
-            for number, device in enumerate(self.devices)
-        ]
-
-    def InputStream(self, **arguments: Any) -> Any:
-        if self.fault is not None:
-            raise self.fault
-        return arguments
-
-    OutputStream = InputStream
-
-    def _initialize(self) -> None:
-        self.starts += 1
-
-    def _terminate(self) -> None:
-        self.starts -= 1
-
-
 TWO = (("USB Audio: Front (hw:1,0)", 2, 0), ("USB Audio: Back (hw:2,0)", 1, 0), ("HDMI", 0, 8))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoundServer]:
-    with SoundServer(tmp_path_factory.mktemp("sound")) as found:
+def server() -> Iterator[SoundServer]:
+    with SoundServer() as found:
         yield found
 
 
@@ -183,9 +137,6 @@ def test_a_device_that_cannot_be_opened_is_one_line_of_the_right_kind(
 def test_a_library_of_the_parent_process_is_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """PortAudio's handles do not survive a fork: a fork server that has loaded it, by PRELOAD, must not pass them on."""
     inherited = FakeLibrary(*TWO)
-    restarts: list[str] = []
-    monkeypatch.setattr(FakeLibrary, "_terminate", lambda _: restarts.append("ends"))
-    monkeypatch.setattr(FakeLibrary, "_initialize", lambda _: restarts.append("begins"))
     monkeypatch.setitem(sys.modules, "sounddevice", inherited)
     Devices("M").all()
-    assert restarts == ["ends", "begins"]
+    assert inherited.starts == ["ends", "begins"]

@@ -50,6 +50,7 @@ class PythonHost(SourceLoop, ConnectorLoop):
         job.__dict__["_fission_console"] = shell.console
         job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
+        job.__dict__["_fission_restarted"] = self._restarted
         self._thread = get_ident()
         # the `setup` of a sink may ask for its position, which only its producers know
         waits = self._restarted and not job.outputs and shell.inputs.aligner is not None
