@@ -51,7 +51,7 @@ def test_an_old_python_and_no_sudo(boards: Boards) -> None:
 
 
 def test_files_of_others_stay(boards: Boards) -> None:
-    """A unit of the same name, and a folder of root's with files: neither is changed, by `servers` or by `remove`."""
+    """A unit of the same name, and a folder of root's with files: neither is changed, by `servers`, `remove` or any other command."""
     unit, text = "/etc/systemd/system/fission.service", "[Service]\nExecStart=/bin/mine\n"
     boards[0].sh(f"printf '{text}' > {unit}")
     boards[1].sh("mkdir -m 751 /srv/data; touch /srv/data/mine")
@@ -60,6 +60,10 @@ def test_files_of_others_stay(boards: Boards) -> None:
     lines = lines_of(done)
     assert lines["board1"][0].startswith(f"failed: FISSION needs the place of {unit}, which it has not written; on board1, move"), done
     assert lines["board2"][0].startswith("failed: the folder /srv/data must belong to pi, but belongs to root and has files; name"), done
+    for command in ("start", "stop", "restart"):
+        done = boards.provision(command, "--limit", "board1", exit_code=1)
+        assert lines_of(done)["board1"][0].startswith(f"failed: FISSION needs the place of {unit}, which it has not written"), done
+    assert not [line for line in boards[0].commands() if line.split()[0] in ("start", "stop", "restart")]
     boards.provision("remove", "--purge")
     boards.write_hosts()
     assert boards[0].sh(f"cat {unit}; rm {unit}") == text
