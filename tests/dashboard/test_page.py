@@ -78,7 +78,7 @@ def test_without_the_token_nothing_is_shown(page: Page) -> None:
     status, headers, _ = page.get("/?token=wrong")
     assert status == 403
     assert "set-cookie" not in headers
-    assert page.get("/messages", {"Cookie": "fission_session=wrong"})[0] == 401
+    assert page.get("/messages", {"Cookie": f"fission_session_{page.port}=wrong"})[0] == 401
     assert page.get("/messages", {"Authorization": "Bearer wrong"})[0] == 401
     assert page.post("/stop", {})[0] == 401
 
@@ -88,6 +88,7 @@ def test_the_token_becomes_a_cookie_that_other_sites_cannot_send(page: Page) -> 
     assert (status, headers["location"]) == (303, "/")
     cookie = headers["set-cookie"]
     assert page.token not in cookie
+    assert cookie.startswith(f"fission_session_{page.port}=")  # a page at another port of this machine does not overwrite it
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     status, headers, body = page.get("/", page.logged_in())
@@ -278,6 +279,7 @@ def test_a_thousand_connections_do_not_hurt_the_network(shared: tuple[Running, P
             idle.append(socket.create_connection(("127.0.0.1", page.port)))
         shown = len(client.stdout)
         page.eventually(lambda: len(client.stdout) > shown, "further lines of the network")
+        page.eventually(lambda: page.get(f"/?token={page.token}")[0] == 303, "the page meanwhile")
     finally:
         for one in idle:
             one.close()

@@ -60,7 +60,7 @@ def viewers(project: Path) -> int:
 def test_only_who_is_logged_in_looks_into_a_pipe(shared: tuple[Path, Page]) -> None:
     _, page = shared
     assert page.get("/tap?pipe=1")[0] == 401
-    assert page.get("/tap?pipe=1", {"Cookie": "fission_session=wrong"})[0] == 401
+    assert page.get("/tap?pipe=1", {"Cookie": f"fission_session_{page.port}=wrong"})[0] == 401
     status, _, body = page.get("/tap?pipe=x", page.logged_in())
     assert (status, body) == (400, b"pipe must be the id of a pipe\n")
 

@@ -31,6 +31,8 @@ HEADERS = {
 }
 #: Methods of requests that change nothing.
 LOOKING = ("GET", "HEAD")
+#: Digits of a port.
+MOST_DIGITS = 5
 LOG_IN = "Open the address that the command has printed: it ends with a token.\n"
 NEEDS_TOKEN = "Send a token of the page: Authorization: Bearer TOKEN\n"
 
@@ -56,7 +58,7 @@ def guarded_app(page: str, routes: Sequence[BaseRoute], access: Access, hosts: l
             if session is None:
                 return PlainTextResponse(f"This token is not valid. {LOG_IN}", 403)
             answer: Response = RedirectResponse("/", 303)  # the token must not stay in the address
-            answer.set_cookie(COOKIE, session, httponly=True, samesite="strict", secure=secure)
+            answer.set_cookie(cookie_of(request), session, httponly=True, samesite="strict", secure=secure)
             return answer
         refusal = refused(request, access)
         return refusal if refusal is not None else Response((PAGE / page).read_bytes(), media_type="text/html")
@@ -74,7 +76,15 @@ def guarded_app(page: str, routes: Sequence[BaseRoute], access: Access, hosts: l
 def visitor_of(request: HTTPConnection, access: Access) -> Visitor | None:
     """Return who sends a request; None if it proves nothing."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return access.visitor(token=token if kind.lower() == "bearer" else "", session=request.cookies.get(COOKIE, ""))
+    return access.visitor(token=token if kind.lower() == "bearer" else "", session=request.cookies.get(cookie_of(request), ""))
+
+
+def cookie_of(request: HTTPConnection) -> str:
+    """Return the name of the cookie with the session. It has the port that the browser has asked for: browsers send the cookies
+    of a host to all of its ports, so pages of one machine, or those that are forwarded to it, would log each other out.
+    """
+    _, separator, port = request.headers.get("host", "").rpartition(":")
+    return f"{COOKIE}_{port}" if separator and port.isascii() and port.isdecimal() and len(port) <= MOST_DIGITS else COOKIE
 
 
 def refused(request: HTTPConnection, access: Access) -> Response | None:

@@ -19,6 +19,7 @@ from fission.adapters.keys import default_folder
 from fission.core.addresses import bracketed
 from fission.dashboard.access import Access, Role
 from fission.dashboard.certificates import PageCertificate, server_context
+from fission.dashboard.connections import PageConnection
 from fission.dashboard.guarded import PAGE
 from fission.dashboard.listening import Listening, listen
 from fission.dashboard.tokens import LOCAL_TOKEN_FILE, TOKEN_BYTES, TokenStore, pages_folder
@@ -98,6 +99,7 @@ async def _serve(
     app = site.app(access, [bracketed(name) for name in found.names()], secure=certificate is not None)
     config = uvicorn.Config(
         app,
+        http=PageConnection,
         log_config=None,
         lifespan="off",
         server_header=False,
