@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import queue
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +166,57 @@ def refusals(recordings: PipeRecordings) -> int:
     return len(refused)
 
 
+def test_two_servers_do_not_record_the_same_pipe(net: Network, folder: Path, recordings: PipeRecordings) -> None:
+    """Each has a process of its own; the lock of a file is not shared within one process either."""
+    other = PipeRecordings(folder, wall_clock=lambda: NOON)
+    state = recordings.start(1, "anna")
+    with pytest.raises(UserError) as refusal:
+        other.start(1, "bert")
+    assert str(refusal.value) == f"pipe 1 is being recorded already, by another server of this page into {state.file}; stop it there"
+    assert other.states() == {}
+    assert other.start(2, "bert").running
+    recordings.stop(1, "anna")
+    assert other.start(1, "bert").file != state.file
+    other.close()
+
+
+def test_a_killed_server_leaves_no_lock(net: Network, folder: Path, recordings: PipeRecordings) -> None:
+    (folder / "recordings").mkdir()
+    other = folder / "recordings" / "pipe-1-20260101-120000.rec"
+    code = "import sys\nfrom pathlib import Path\nfrom fission.dashboard.recording_lock import hold\nhold(Path(sys.argv[1]))\nprint('held', flush=True)\ninput()"
+    other.touch()
+    with subprocess.Popen([sys.executable, "-c", code, str(other)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="by another server of this page"):
+            recordings.start(1, "anna")
+        server.kill()
+    assert recordings.start(1, "anna").running
+
+
+def test_a_folder_that_vanishes_ends_it(net: Network, folder: Path, recordings: PipeRecordings) -> None:
+    recordings.start(1, "anna")
+    net.pass_on(1, b"one")
+    eventually(lambda: recordings.states()["1"]["bytes"] > 0, DEADLINE_S, "a start of the file")
+    shutil.rmtree(folder / "recordings")
+    assert ended(recordings) == "its file was removed, or the folder of recordings"
+    assert recordings.start(1, "anna").running
+
+
+def test_a_fault_ends_it_with_a_complete_file(net: Network, recordings: PipeRecordings, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = recordings.start(1, "anna")
+    net.pass_on(1, b"one")
+    eventually(lambda: recordings.states()["1"]["blocks"] == 1, DEADLINE_S, "a block")
+
+    def broken(*rest: Any) -> None:
+        raise ValueError("no block")
+
+    monkeypatch.setattr(Recorder, "write", broken)
+    net.pass_on(1, b"two", sqn=2)
+    assert ended(recordings) == "a fault of the page's server: ValueError: no block"
+    assert read(state) == ([b"one"], "")
+
+
 class Forgetful(PipeRecordings):
     """A broken one: it does not look whether the pipe is being recorded."""
 
@@ -174,7 +228,8 @@ class Forgetful(PipeRecordings):
             self._known = {**{1000 + number: one for number, one in former.items()}, **self._known}
 
 
-def test_one_that_records_a_pipe_twice_is_caught(net: Network, folder: Path) -> None:
+def test_one_that_records_a_pipe_twice_is_caught(net: Network, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe_recordings.recording_lock, "held", lambda paths: None)
     recordings = Forgetful(folder, wall_clock=lambda: NOON)
     recordings.start(1, "anna")
     recordings.start(1, "bert")

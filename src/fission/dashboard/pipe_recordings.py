@@ -7,6 +7,8 @@ the disk is nearly full; its file is then complete. Browsers come and go meanwhi
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import shutil
 import threading
 import time
@@ -17,6 +19,7 @@ from typing import Any
 
 from fission.client.attach.follow import WatchedPipes
 from fission.client.serve.control_server import Viewer
+from fission.dashboard import recording_lock
 from fission.errors import FissionError, UserError
 from fission.protocol.messages.client_to_viewer import ActionNoted, NetworkDescribed
 from fission.protocol.messages.viewer_to_client import DescribeNetwork, NoteAction
@@ -37,6 +40,8 @@ LOOK_S = 0.2
 FREE_S = 0.2
 #: Seconds for a recording to end; arbitrary: longer than a disk pauses.
 END_S = 10.0
+
+log = logging.getLogger("fission.dashboard")
 
 
 @dataclass
@@ -158,16 +163,29 @@ class _Recording:
         facts, network = _described(folder, pipe)
         self._watch = WatchedPipes(folder, [pipe], credit=CREDIT, everything=True)
         try:
-            path = _free_name(folder / FOLDER, pipe, wall_clock())
-            self._check_space(path.parent)
-            _note(folder, by, f"records pipe {pipe} into {path}")
-            self._recorder = Recorder(path, network, [facts])
+            path = self._begin(_made(folder / FOLDER), wall_clock(), by, network, facts)
+        except OSError as why:
+            self._watch.__exit__(None, None, None)
+            raise UserError(f"a recording cannot be made in {folder / FOLDER}: {why.strerror}") from None
         except BaseException:
             self._watch.__exit__(None, None, None)
             raise
         self.state = RecordingState(file=str(path), by=by, began=wall_clock())
         self._thread = threading.Thread(target=self._run, name=f"record-pipe-{pipe}", daemon=True)
         self._thread.start()
+
+    def _begin(self, folder: Path, now: float, by: str, network: str, facts: PipeFacts) -> Path:
+        """Create and lock the file; return its path."""
+        with recording_lock.one_at_a_time(folder):
+            other = recording_lock.held(folder.glob(f"pipe-{self._pipe}-*.rec"))
+            if other is not None:
+                raise UserError(f"pipe {self._pipe} is being recorded already, by another server of this page into {other}; stop it there")
+            path = next(path for path in _names(folder, self._pipe, now) if not path.exists())
+            self._check_space(folder)
+            _note(self._folder, by, f"records pipe {self._pipe} into {path}")
+            self._recorder = Recorder(path, network, [facts])
+            self._lock = recording_lock.hold(path)
+        return path
 
     def end(self, reason: str) -> None:
         if not self._over.is_set():
@@ -187,6 +205,7 @@ class _Recording:
             with self._watch:
                 why = self._record_and_close()
         finally:
+            os.close(self._lock)
             self._count()
             self.state.reason = why
             self.state.running = False  # last: who waits for it reads the rest
@@ -203,6 +222,11 @@ class _Recording:
             why = f"the file cannot be written: {error.strerror}; it is intact up to the last recorded block"
         except FissionError as error:
             why = str(error)
+        except Exception as error:  # the file must be completed all the same
+            log.error("the recording of pipe %d has ended", self._pipe, exc_info=error)
+            why = f"a fault of the page's server: {type(error).__name__}: {error}"
+        if not self._recorder.path.exists():
+            why = "its file was removed, or the folder of recordings"
         self._count()
         try:
             self._recorder.close({self._pipe: self.state.missed})
@@ -258,17 +282,17 @@ def _note(folder: Path, by: str, action: str) -> None:
         viewer.ask(NoteAction(by=by, action=action), ActionNoted)
 
 
-def _free_name(folder: Path, pipe: int, now: float) -> Path:
-    """Return a path that does not exist; its folder does.
+def _made(folder: Path) -> Path:
+    """Make a folder, and return it.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: it cannot be made.
     """
     try:
         folder.mkdir(exist_ok=True)
     except OSError as why:
         raise UserError(f"the folder of recordings {folder} cannot be made: {why.strerror}") from None
-    return next(path for path in _names(folder, pipe, now) if not path.exists())
+    return folder
 
 
 def _names(folder: Path, pipe: int, now: float) -> Iterator[Path]:
