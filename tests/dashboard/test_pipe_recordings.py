@@ -183,7 +183,10 @@ def test_two_servers_do_not_record_the_same_pipe(net: Network, folder: Path, rec
 def test_a_killed_server_leaves_no_lock(net: Network, folder: Path, recordings: PipeRecordings) -> None:
     (folder / "recordings").mkdir()
     other = folder / "recordings" / "pipe-1-20260101-120000.rec"
-    code = "import sys\nfrom pathlib import Path\nfrom fission.dashboard.recording_lock import hold\nhold(Path(sys.argv[1]))\nprint('held', flush=True)\ninput()"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom fission.dashboard.recording_lock import hold\n"
+        "hold(Path(sys.argv[1]))\nprint('held', flush=True)\ninput()"
+    )
     other.touch()
     with subprocess.Popen([sys.executable, "-c", code, str(other)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
