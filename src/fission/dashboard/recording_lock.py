@@ -1,4 +1,4 @@
-"""Keeps two servers of one network's page from recording the same pipe: whoever records holds a lock on the file.
+"""Keeps two servers of one network's page from recording the same pipe: a server that records holds a lock on the file.
 
 The operating system releases it with the process, however that ends. A file system without locks
 (some network file systems) has none of this.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep other servers from starting a recording in a folder meanwhile. Blocks until they let it.
+    """Keep other servers from starting a recording in a folder meanwhile. Blocks while they do.
 
     Raises:
         OSError: the folder cannot be opened.
