@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Buffer
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved, Times
 from fission.protocol.messages.client_to_job import CODEC, CloseOutput, InputLine
 from fission.protocol.messages.codec import MAX_BYTES
 from fission.protocol.messages.job_to_client import JobWarning, SaveSnapshot
@@ -109,6 +109,11 @@ stamps = st.builds(
     st.integers(1, CLOSED - 1),
     st.lists(origins, min_size=1, max_size=4).map(lambda several: {origin.source: origin for origin in several}),
 )
+block_times = st.integers(1, 3).flatmap(lambda count: st.binary(min_size=32 * count, max_size=32 * count))
+times = st.builds(Times, u32, u32, u32, sqns, block_times)
+timed = data_messages().flatmap(
+    lambda data: st.binary(min_size=32 * len(data.payloads), max_size=32 * len(data.payloads)).map(lambda times: data._replace(times=times))
+)
 releases = st.builds(Release, u32, u32, u32, sqns, sqns)
 commands = st.builds(Command, st.builds(InputLine, line=st.text(max_size=5), first=st.booleans()) | st.builds(CloseOutput, pipe=sqns))
 reports = st.builds(
@@ -118,7 +123,7 @@ reports = st.builds(
     st.builds(SaveSnapshot, generation=sqns, block=sqns) | st.builds(JobWarning, text=st.text()),
     st.binary(max_size=9),
 )
-canonical = st.one_of(data_messages(), opens, ends, releases, starved, stamps)  # one message, one row of bytes
+canonical = st.one_of(data_messages(), opens, ends, releases, starved, stamps, times, timed)  # one message, one row of bytes
 messages = st.one_of(canonical, big_messages(), shared_messages(), commands, reports)
 
 
@@ -131,7 +136,8 @@ def encode(message: Message) -> list[Buffer]:
         return frames.encode_big(*place, message.payloads, message.heads)
     if isinstance(message, Data):
         one = message
-        return [frames.encode_data(one.pipe, one.incarnation, one.generation, one.sqn, one.payloads, one.heads)]
+        frame = frames.encode_data(one.pipe, one.incarnation, one.generation, one.sqn, one.payloads, one.heads)
+        return [frame if one.times is None else frames.add_times(frame, one.times)]
     if isinstance(message, Open):
         return [frames.encode_open(message)]
     if isinstance(message, End):
@@ -140,6 +146,8 @@ def encode(message: Message) -> list[Buffer]:
         return [frames.encode_release(message)]
     if isinstance(message, Starved):
         return [frames.encode_starved(message)]
+    if isinstance(message, Times):
+        return [frames.encode_times(message)]
     if isinstance(message, Stamp):
         return [frames.encode_stamp(message)]
     if isinstance(message, JobMessage):
@@ -172,7 +180,7 @@ def test_encoded_frames_are_decoded(message: Message, kind: Callable[[Any], Buff
     assert type(found) is type(message)
     if isinstance(found, Data):
         parts = [[as_bytes(part) for part in one] if type(one) is list else bytes(one) for one in found.payloads]
-        found = Data(found.pipe, found.incarnation, found.generation, found.sqn, parts, found.heads)
+        found = Data(found.pipe, found.incarnation, found.generation, found.sqn, parts, found.heads, found.times)
     assert found == message
 
 

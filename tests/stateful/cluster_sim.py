@@ -26,10 +26,10 @@ from tests.stateful.sim_cluster import run_seed
 MOST_REPORTED = 5
 
 
-def outcome(seed: int, *, broken: str = "", faults: bool = True) -> str:
+def outcome(seed: int, *, broken: str = "", faults: bool = True, times: bool = False) -> str:
     """Return the error of a seed with its history; empty if it passes."""
     with BROKEN[broken]() if broken else contextlib.nullcontext():
-        cluster, wrong = run_seed(seed, faults=faults)
+        cluster, wrong = run_seed(seed, faults=faults, times=times)
     if wrong is None:
         return ""
     lines = [f"seed {seed}: {type(wrong).__name__}: {wrong}"]
@@ -37,6 +37,7 @@ def outcome(seed: int, *, broken: str = "", faults: bool = True) -> str:
         lines += ["the network:", str(cluster.scenario), f"  window {cluster.scenario.window}", "what happened:", *cluster.happened]
     more = f" --broken {broken}" if broken else ""
     more += "" if faults else " --calm"
+    more += " --times" if times else ""
     return "\n".join([*lines, f"again: python -m tests.stateful.cluster_sim --first {seed} --seeds 1{more}"])
 
 
@@ -47,11 +48,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first one")
     parser.add_argument("--broken", choices=sorted(BROKEN), default="", help="break a rule on purpose")
     parser.add_argument("--calm", action="store_true", help="without faults")
+    parser.add_argument("--times", action="store_true", help="sinks ask for the times of blocks: sim_times")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     began, bad = time.monotonic(), 0
     seeds = range(options.first, options.first + options.seeds)
-    work = partial(outcome, broken=options.broken, faults=not options.calm)
+    work = partial(outcome, broken=options.broken, faults=not options.calm, times=options.times)
     with contextlib.ExitStack() as stack:
         many = options.processes > 1 and options.seeds > 1
         found = stack.enter_context(ProcessPoolExecutor(options.processes)).map(work, seeds, chunksize=10) if many else map(work, seeds)

@@ -52,6 +52,7 @@ from fission.runtime.python_host import PythonHost
 from fission.runtime.surroundings import Surroundings
 from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, Scenario, Source, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
+from tests.stateful.sim_times import SimTimes
 
 PULSE_S = 0.1
 CLIENT = "client"
@@ -133,6 +134,8 @@ class SimProcess:
         self.shell = make_shell(job, self.bundle, self.links, surroundings=self.cluster.surroundings)
         self.endpoint = self.shell.endpoint
         self.host = PythonHost(job, self.shell, self.bundle)
+        if self.cluster.times is not None:
+            self.cluster.times.watch(self)
         self.host.turn = self.cluster.rng.choice([1, 1, 3])
         self.turns = self.host.turns()
         self.folder.mkdir(exist_ok=True)
@@ -360,6 +363,8 @@ class SimProcess:
 
     def record_sent(self, pipe: int, message: list[Any]) -> None:
         """Record a block that a source sends; it must not differ from an earlier one."""
+        if self.cluster.times is not None:
+            self.cluster.times.sent(self, pipe, message)
         if self.cluster.scenario.exact or not self.cluster.scenario.network.jobs[self.job].is_source:
             return
         data = frames.decode(message)
@@ -496,13 +501,14 @@ class SmallBundles(Bundles):
 class Cluster:
     """One run of one seed."""
 
-    def __init__(self, seed: int, folder: Path, *, faults: bool = True) -> None:
+    def __init__(self, seed: int, folder: Path, *, faults: bool = True, times: bool = False) -> None:
         self.seed, self.folder = seed, folder
         self.rng = random.Random(seed)
         # refusals have their own random numbers, so that earlier seeds keep their histories
         self._refusals = random.Random(-1 - seed)
         self._refused: set[str] = set()
         self.scenario = Scenario(random.Random(seed * 7919 + 1))
+        self.times = SimTimes(self.scenario) if times else None
         self.time = Timeline()
         self.net = Net(self.time, self.rng)
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
@@ -518,6 +524,7 @@ class Cluster:
         self._tick_at = float("inf")
         self._last_event: dict[str, float] = {}
         self.last_fault = 0.0
+        self.compared = 0  # times at sinks
         self._faults = faults
         self.surroundings = Surroundings(self.time.clock, SimControl, waits=False, snapshots=self._snapshot_reader, malformed=malformed)
         self._make_client()
@@ -989,13 +996,15 @@ def difference(got: list[Any], wanted: list[Any]) -> str:
     return f"has {len(got)} rows, not {len(wanted)}"
 
 
-def run_seed(seed: int, *, faults: bool = True, folder: Path | None = None) -> tuple[Cluster | None, Exception | None]:
+def run_seed(seed: int, *, faults: bool = True, folder: Path | None = None, times: bool = False) -> tuple[Cluster | None, Exception | None]:
     """Run one seed; return the cluster and the error, if any."""
     place = Path(tempfile.mkdtemp(prefix="cluster-sim-")) if folder is None else folder
     cluster = None
     try:
-        cluster = Cluster(seed, place, faults=faults)
+        cluster = Cluster(seed, place, faults=faults, times=times)
         cluster.run()
+        if cluster.times is not None:
+            cluster.compared = cluster.times.check(cluster)
     except Exception as why:
         return cluster, why
     finally:

@@ -143,6 +143,8 @@ class FileSink(FileSinkJob, SimJob):
             for entry in self.in_heads:
                 for head in entry if isinstance(entry, list) else [entry]:
                     flags |= int(head or 0)
+        if self.BLOCK_TIME:
+            process.cluster.times.wrote(process, self)
         row = pickle.dumps((self.generation, self.block_number, flags, needed))
         for part in (row[:7], row[7:]):
             process.interrupt()

@@ -21,6 +21,15 @@ class Add(PythonJob):
         return sum(values)
 
 
+class Made(PythonJob):
+    """Returns when its block was made."""
+
+    BLOCK_TIME = True
+
+    def run(self, value: Any) -> Any:
+        return self.block_time.earliest
+
+
 class Count(PythonJob):
     """A source that records in a file when it computes."""
 

@@ -88,6 +88,7 @@ def _command(value: Any) -> bool:
 
 _JOB_RULES = {
     "HEAD": _Rule(_bool, "True or False"),
+    "BLOCK_TIME": _Rule(_bool, "True or False"),
     "GROUPS": _Rule(_texts, "the name of a group or a list of such names"),
     "DEFAULT_NODE": _Rule(_or_none(_text), "the address of a node (text) or None"),
     "MAX_QUEUE": _Rule(_int(0), "a number of blocks of at least 0 (0: no limit)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from fission.errors import ValueFitError, value_text
 
@@ -35,6 +35,8 @@ class AudioBlock:
     rate: float
     first_sample: int = 0
     time: float | None = None
+    #: Whether `time` is the time of a block that a source sends, for FISSION.
+    TIMES_ITS_BLOCK: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         import numpy

@@ -80,6 +80,7 @@ class BaseJob(metaclass=JobType):
 
     Class attributes, for subclasses to override:
         HEAD: whether the job sees the heads of its blocks.
+        BLOCK_TIME: whether the job reads, or as a source sets, `block_time`.
         GROUPS: name of a group of nodes, or a list of names, the preferred one first; []: only
             DEFAULT_NODE.
         DEFAULT_NODE: address of the node that is tried first.
@@ -111,6 +112,7 @@ class BaseJob(metaclass=JobType):
     """
 
     HEAD: bool = False
+    BLOCK_TIME: bool = False
     GROUPS: str | Sequence[str] = "ALL"
     DEFAULT_NODE: str | None = None
     MAX_QUEUE: int = 0

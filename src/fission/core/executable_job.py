@@ -63,6 +63,8 @@ class ExecutableJob(BaseJob):
         executable writes.
         """
         faults = super()._fission_faults()
+        if self.BLOCK_TIME:
+            faults.append("BLOCK_TIME must be False: a program cannot ask for the times of its blocks; remove it")
         if self.CHECKPOINT is not None:
             faults.append("CHECKPOINT must be None: FISSION cannot take a snapshot of a program; remove it")
         for pipe in self.outputs:

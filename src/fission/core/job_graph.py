@@ -78,6 +78,21 @@ class JobGraph:
         kept = frozenset(number for number, job in self.jobs.items() if not _feeds_only_async(job))
         return kept or frozenset(self.jobs)
 
+    @property
+    def timed(self) -> frozenset[int]:
+        """Ids of the pipes whose blocks carry times: those on a way to a job with BLOCK_TIME.
+
+        ASYNC pipes carry none.
+        """
+        found: set[int] = set()
+        asking: list[BaseJob | None] = [job for job in self.jobs.values() if job.BLOCK_TIME]
+        while asking:
+            job = asking.pop()
+            new = [pipe.id for pipe in job.inputs if not pipe.ASYNC and pipe.id not in found] if job is not None else []
+            found.update(new)
+            asking += map(self.producer, new)
+        return frozenset(found)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, {len(self.jobs)} jobs, {len(self.pipes)} pipes)"
 

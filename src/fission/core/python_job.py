@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fission.core.base_job import BaseJob, ComputedAttribute
+from fission.core.block_time import BlockTime
 from fission.core.head import FINISHED, Head
 from fission.errors import DefinitionError, Stopped, ValueFitError, error_text
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 #: FISSION's own attributes, which `snapshot` leaves out, like all names that begin with ``_fission_``.
 FRAMEWORK_ATTRIBUTES = frozenset(
     {
+        "BLOCK_TIME",
         "CHECKPOINT",
         "DEADLINE",
         "DEFAULT_NODE",
@@ -66,11 +68,17 @@ class PythonJob(BaseJob):
             inputs. The same when a block is processed again.
         generation: generation of the numbers; grows when a source numbers its blocks from 1 again.
             Generation and number together identify a block.
+        block_time: when the blocks of sources were made that the compute block comes from, a
+            `BlockTime`; for jobs with BLOCK_TIME. A source may set it, to seconds since 1970 or a
+            BlockTime, before it returns or yields a block: otherwise the block has the time at which
+            that happens.
     """
 
     position: Any = ComputedAttribute(lambda job: job.__dict__.get("_fission_position", 1))
     block_number: Any = ComputedAttribute(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
     generation: Any = ComputedAttribute(lambda job: job.__dict__.get("_fission_generation", 0))
+
+    block_time: Any = ComputedAttribute(lambda job: host.block_time if (host := job.__dict__.get("_fission_host")) else BlockTime.now())
 
     finished: bool = False
     head: Head | None = None

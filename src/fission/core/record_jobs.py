@@ -19,6 +19,8 @@ from fission.errors import DefinitionError, ValueFitError, error_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: Columns of a CSVSinkJob with ``time``.
+TIME_COLUMNS = ("time_earliest", "time_latest")
 _PIECE = 1 << 20  # bytes read at once while an existing file is scanned; arbitrary
 
 
@@ -33,11 +35,25 @@ class CSVSinkJob(FileSinkJob):
     Args:
         path: path of the file, relative to the job's folder; missing folders are created.
         col_pattern: heading of a column; ``{pipe}`` and ``{job}`` are replaced.
+        time: whether each row begins with two columns, ``time_earliest`` and ``time_latest``: when the
+            blocks of sources were made that it comes from (`block_time`).
     """
 
-    def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, col_pattern: str = "pipe_{pipe.id}") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        inputs: Sequence[BasePipe] | None = None,
+        col_pattern: str = "pipe_{pipe.id}",
+        *,
+        time: bool = False,
+    ) -> None:
         super().__init__(path, inputs=inputs)
         self.col_pattern = col_pattern
+        self._fission_writes_time = time
+        if time:
+            self.BLOCK_TIME = True
+
+    _fission_writes_time: Any = False
 
     #: A text file and a csv.writer that append to the sink's file, for subclasses with their own `run`. An attribute that such a class
     #: sets itself replaces them.
@@ -53,10 +69,17 @@ class CSVSinkJob(FileSinkJob):
         return [[as_text(value) for value in values]]
 
     def encode(self, *values: Any) -> bytes:
-        return _csv_lines(self.rows(*values))
+        rows = self.rows(*values)
+        if self._fission_writes_time:
+            time = [as_text(second) for second in self.block_time[:2]]
+            rows = [[*time, *row] for row in rows]
+        return _csv_lines(rows)
 
     def file_start(self) -> bytes:
-        return _csv_lines([self.columns()])
+        return _csv_lines([self._fission_header()])
+
+    def _fission_header(self) -> list[str]:
+        return [*(TIME_COLUMNS if self._fission_writes_time else ()), *self.columns()]
 
     def adopt(self, start: bytes, size: int) -> int:
         """Keep all complete rows of a file with the same columns; cut off a torn last row."""
@@ -68,15 +91,17 @@ class CSVSinkJob(FileSinkJob):
         if not rows:
             return 0
         header = next(csv.reader([start[:header_end].decode("utf-8", "replace")]))
-        if header != self.columns():
+        if header != self._fission_header():
             raise DefinitionError(
                 f"{self._fission_name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
-                f"{', '.join(self.columns())}); move it away"
+                f"{', '.join(self._fission_header())}); move it away"
             )
         return end
 
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
+        if not isinstance(self._fission_writes_time, bool):
+            faults.append(f"time must be True or False, but is {self._fission_writes_time!r}")
         try:
             self.columns()
         except BaseException as error:  # the pattern reaches into any attribute of pipe and job

@@ -109,6 +109,9 @@ class JobBundle:
             number among its readers.
         network: name of the network, as `ps` shows it.
         downstream: number of readers of this job's shared memory after its outputs.
+        timed: input and output pipes whose blocks carry times.
+        asks_times: those of them whose producer is a source that makes blocks again with the same
+            numbers.
         guard: import strings of the function that reads a folder of keys and of the one that
             encrypts the links between machines with them.
         kept: by ASYNC input pipe, the blocks that an earlier incarnation was given last and that
@@ -147,6 +150,8 @@ class JobBundle:
     network: str = ""
     snapshot_folder: str = ""
     snapshots_far: bool = False
+    timed: frozenset[PipeId] = frozenset()
+    asks_times: frozenset[PipeId] = frozenset()
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle adapted to a place that the client does not know."""

@@ -103,7 +103,7 @@ class Aligner:
         Raises:
             RemoteProtocolError: the pipe is not an input of this job.
         """
-        pipe, incarnation, generation, first, payloads, heads = message
+        pipe, incarnation, generation, first, payloads, heads, _ = message
         one = self._by_pipe.get(pipe) or self._input(pipe)
         receiver, stage = one.receiver, one.stage
         if (

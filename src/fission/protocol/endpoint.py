@@ -22,6 +22,7 @@ from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.activity import WaitClock
 from fission.protocol.batches import Batch
+from fission.protocol.block_times import LOOK_AT, BlockTimes
 from fission.protocol.checkpointing import Checkpointing
 from fission.protocol.counts import Counter
 from fission.protocol.dropping import DroppingOutput
@@ -32,7 +33,7 @@ from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import LentBuffer
-from fission.protocol.link_messages import Command, Data, Message, Release, Stamp, Starved
+from fission.protocol.link_messages import Command, Data, Message, Release, Stamp, Starved, Times
 from fission.protocol.messages.job_to_client import JobWarning, LatencySample, WorkDone
 from fission.protocol.output import Output
 from fission.protocol.pacing import PRESS_S
@@ -63,6 +64,7 @@ class Endpoint:
         outputs: outputs, in the order of the job.
         by_pipe: outputs, by pipe.
         stamps: stamps that have arrived.
+        times: times of the job's blocks.
         rule: release rule of the inputs.
         checkpoints: decisions about snapshots; None without CHECKPOINT.
         retained: retained values of the ASYNC inputs.
@@ -101,6 +103,17 @@ class Endpoint:
         self.rule = self.inputs.rule
         self.outputs = [self._make_output(output, index) for index, output in enumerate(spec.outputs)]
         self.stamps = Stamps({one.pipe: one.block_count for one in spec.inputs}, measured=spec.measured, ratio=spec.ratio)
+        self.times = BlockTimes(
+            {one.pipe: one.block_count for one in spec.inputs},
+            own=spec.is_source,
+            ratio=spec.ratio,
+            used=self._used_times,
+            asked_on={one.pipe: max(2 * spec.window_blocks, LOOK_AT) for one in spec.inputs if one.asked},
+        )
+        for output, one in zip(self.outputs, spec.outputs, strict=True):
+            output.times = self.times if one.timed else None
+            output.asks = one.timed and one.asks
+        self.inputs.times = self.times
         self.by_pipe = {output.pipe: output for output in self.outputs}
         self.rule.outputs = self.outputs
         self.checkpoints = None if spec.checkpoint is None else Checkpointing(spec.checkpoint, self.effects)
@@ -142,6 +155,16 @@ class Endpoint:
             # waiting blocks must stay here until they are taken, for a new incarnation of the consumer: memory is the only limit
             return SendWindow(NO_LIMIT, NO_LIMIT)
         return SendWindow(self.spec.window_blocks, self.spec.window_bytes, needed=spec.needed or spec.block_count)
+
+    def _used_times(self) -> tuple[float, float]:
+        """Return up to which compute block, and which output block, times are not needed any longer."""
+        sent = (output.window.next - 1 for output in self.outputs if output.times is not None and not output.closed)
+        return self.rule.done, min(sent, default=NEVER)
+
+    @property
+    def asks_times(self) -> bool:
+        """Whether a source must wait before it makes blocks again: a consumer has not reported the times that they had."""
+        return any(output.asks and not output.closed for output in self.outputs)
 
     @property
     def settling(self) -> bool:
@@ -199,6 +222,8 @@ class Endpoint:
         self.counter.switch()
         for output, spec in zip(self.outputs, self.spec.outputs, strict=True):
             output.restart(generation, self._window(spec))
+            output.asks = False
+        self.times.switch(generation)
         # last: the outputs know only now which older blocks they keep
         self.inputs.switch(generation, keeps=not self.spec.is_source)
         for number, origins in self.stamps.switch(generation).items():
@@ -413,7 +438,12 @@ class Endpoint:
             size = self._arrivals.look_up(message)
         else:
             size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+        times = message.times
+        if times is not None:
+            self.times.offer(message)
         new = self.inputs.data(message, size)
+        if times is not None:
+            self.times.arrived(message, new)
         if self.checkpoints is not None:
             self.checkpoints.arrived(size, new * self._share)
         return new > 0
@@ -475,12 +505,21 @@ class Endpoint:
             self.pass_releases()
         elif isinstance(message, Starved):
             self.output(message.pipe).on_starved(message)
+        elif isinstance(message, Times):
+            self._on_times(self.output(message.pipe), message)
         elif isinstance(message, Command):
             self._commands.handle(message.message)
         else:
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
         if self.finishing:
             self.ending.step()
+
+    def _on_times(self, output: Output, message: Times) -> None:
+        if output.asks and message.incarnation >= output.consumer:
+            output.asks = False
+            if message.generation == output.generation:  # a consumer in another one has had none of these blocks
+                self.times.remember(message.sqn, message.times)
+            self.effects.append(Wake())
 
     def output(self, pipe: int) -> Output:
         """Return the output of a pipe.

@@ -13,9 +13,10 @@ from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.align import MAX_BATCH, Aligner
 from fission.protocol.batches import Batch
+from fission.protocol.block_times import BlockTimes
 from fission.protocol.endpoint_effects import Effect, SendControl
 from fission.protocol.inputs import InputCounts, InputSpec
-from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
+from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved, Times
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.protocol.release import ReleaseRule, taken_with
 from fission.protocol.window import Arrival
@@ -33,6 +34,7 @@ class Inputs:
         optional: ASYNC inputs, by pipe.
         pipes: ids of all inputs.
         rule: decides what is released, and when.
+        times: times of the blocks; None: there are none.
         batch_limit: maximum number of compute blocks that `take` returns.
     """
 
@@ -62,6 +64,9 @@ class Inputs:
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
         self.rule = ReleaseRule([spec.block_count for spec in specs], window_blocks=window_blocks, window_bytes=window_bytes)
         self.batch_limit = MAX_BATCH
+        self.times: BlockTimes | None = None
+        self._asked = {spec.pipe for spec in specs if spec.asked}
+        self._times_reported: dict[int, int] = {}  # by pipe: incarnation of the producer to which times were reported
         self._incarnation = incarnation
         self.effects: list[Effect] = [] if effects is None else effects
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
@@ -155,6 +160,8 @@ class Inputs:
         if arrival is not Arrival.STALE and message.incarnation > 1:
             self._opened_by[message.pipe] = message.incarnation
             self._answer_open(message.pipe)
+        if message.pipe in self._asked and message.incarnation > 1:
+            self._report_times(message.pipe, message.incarnation)
         behind = target.receiver.generation if optional else self.rule.generation
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.rule.older):
             # a new incarnation of the producer begins with a generation that this job has let go of before the producer existed
@@ -228,6 +235,10 @@ class Inputs:
             self._send(pipe, CLOSED, CLOSED)
         if self._opened_by.get(pipe) == incarnation:  # the answer was sent to the old incarnation
             self._answer_open(pipe)
+        if pipe in self._asked:
+            # here, not when the opening arrives: the job may wait for room, which only blocks of this source can make
+            reported = self._times_reported.pop(pipe, 0)  # what was sent may have gone to an old incarnation, or into a broken connection
+            self._report_times(pipe, incarnation or reported)
 
     def check(self, pipe: int) -> None:
         """Check that a pipe is an input of this job.
@@ -316,6 +327,13 @@ class Inputs:
         found = self.aligner.releasable(done, generation) if self.aligner else []
         # an input that has ended needs nothing any longer, so its producer (such as a console) can end long before this job does
         return found + [(pipe, CLOSED if one.over else one.releasable) for pipe, one in self.optional.items()]
+
+    def _report_times(self, pipe: int, incarnation: int) -> None:
+        """Tell a new incarnation of a source the times that its blocks had, once."""
+        if self.times is not None and self._times_reported.get(pipe, 1) < incarnation:
+            self._times_reported[pipe] = incarnation
+            generation, first, times = self.times.received(pipe)
+            self._answer(pipe, frames.encode_times(Times(pipe, self._incarnation, generation, first, times)))
 
     def _answer_open(self, pipe: int) -> None:
         # an ordinary release is not enough: it counts finished blocks, but the new incarnation continues after the blocks that are here

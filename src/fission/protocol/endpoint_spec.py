@@ -26,6 +26,9 @@ class OutputSpec:
         unbounded: name of the pipe if any number of blocks may wait here; empty otherwise.
         near: whether the consumer is on this machine, as far as that is known.
         closed: whether the consumer needs nothing.
+        timed: whether its blocks have times (`fission.protocol.block_times`).
+        asks: whether this incarnation of a source asks the consumer for the times of blocks that it makes
+            again.
         packs: whether all blocks have one length and may be packed (`fission.protocol.packed`).
     """
 
@@ -39,6 +42,8 @@ class OutputSpec:
     near: bool = True
     closed: bool = False
     packs: bool = False
+    timed: bool = False
+    asks: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ starts with a header of fixed size. The layout, little-endian:
              its descriptors instead. With JOINED, the blocks are encoded together (`joined`): after
              the header comes one payload for all of them, without a length. With PACKED, all blocks
              have ``extra`` bytes (`packed`): after the header come their bytes without lengths,
-             with SHARED the descriptor of the memory that has them.
+             with SHARED the descriptor of the memory that has them. With TIMED, the last bytes of the
+             first frame are the times of the blocks, 32 bytes each (`block_times`), after all of this.
     OPEN     sqn = the producer's mark (low watermark): its blocks up to here are released. The
              first message of every incarnation of a producer.
     END      sqn = the last block of the pipe; no block follows. extra = 1: nor in any later
@@ -29,6 +30,8 @@ starts with a header of fixed size. The layout, little-endian:
              producer.
     STAMP    sqn = the block whose stamp it is (`stamps`), count = number of sources. After the header,
              for each: id u32, incarnation u32, seconds f64. From producer to consumer.
+    TIMES    sqn = the first block whose time follows, count = number of times (`block_times`), 32 bytes
+             each after the header. From consumer to producer.
     COMMAND  After the header: one message of `fission.protocol.messages.client_to_job`, of
              ``count`` bytes. From the client to a job.
     REPORT   After the header: one message of `fission.protocol.messages.job_to_client`, of
@@ -51,7 +54,7 @@ from typing import Any, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.joined import Joined
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Stamp, Starved, Times
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
 from fission.protocol.packed import Packed
@@ -61,13 +64,16 @@ from fission.protocol.stamps import Origin, Origins
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 VERSION = 1
-DATA, OPEN, END, RELEASE, COMMAND, REPORT, STARVED, STAMP = range(1, 9)
+DATA, OPEN, END, RELEASE, COMMAND, REPORT, STARVED, STAMP, TIMES = range(1, 10)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
 HAD = 8
 JOINED = 16
 PACKED = 32
+TIMED = 64
+#: Bytes of the time of a block: `block_times.BYTES`.
+TIME_BYTES = 32
 
 #: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
@@ -214,6 +220,22 @@ def _start_parts(flags: int, place: tuple[int, int, int, int], blocks: Sequence[
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 
 
+def add_times(first: Buffer, times: bytes) -> bytes:
+    """Return the first frame of a `Data` message, with the times of its blocks.
+
+    Args:
+        first: the frame, without times.
+        times: `TIME_BYTES` for each block.
+
+    Raises:
+        LocalProtocolError: the number of times is not that of the blocks.
+    """
+    _, _, flags, _, _, _, _, count, _ = _HEADER.unpack_from(first)
+    if len(times) != TIME_BYTES * count:
+        raise LocalProtocolError(f"{count} blocks need {TIME_BYTES * count} bytes of times; got {len(times)}")
+    return b"".join((first[:2], (flags | TIMED).to_bytes(2, "little"), memoryview(first)[4:], times))
+
+
 def encode_open(message: Open) -> bytes:
     """Return the frame of an `Open`."""
     return _small(OPEN, message.pipe, message.incarnation, message.generation, message.mark, 0)
@@ -250,6 +272,22 @@ def encode_stamp(message: Stamp) -> bytes:
         return b"".join((header, *(_ORIGIN.pack(*origin) for origin in message.origins.values())))
     except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
+def encode_times(message: Times) -> bytes:
+    """Return the frame of a `Times`.
+
+    Raises:
+        LocalProtocolError: it has a part of a time, too many, or a number is out of range.
+    """
+    count, rest = divmod(len(message.times), TIME_BYTES)
+    if rest or count > MAX_BLOCKS:
+        raise LocalProtocolError(f"times have {TIME_BYTES} bytes each, at most {MAX_BLOCKS} of them; got {len(message.times)} bytes")
+    try:
+        header = _HEADER.pack(VERSION, TIMES, 0, message.pipe, message.incarnation, message.generation, message.sqn, count, 0)
+    except struct.error as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+    return header + message.times
 
 
 def encode_command(message: ClientToJob) -> bytes:
@@ -322,7 +360,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
         version, kind, flags, pipe, incarnation, generation, sqn, count, extra, length = _unpack_one_block(first)
         whole = length == len(first) - _ONE_BLOCK
         if kind == DATA and version == VERSION and count == 1 and not flags and not extra and 1 <= sqn < CLOSED and whole:
-            return _make_tuple(Data, (pipe, incarnation, generation, sqn, [first[_ONE_BLOCK:]], None))
+            return _make_tuple(Data, (pipe, incarnation, generation, sqn, [first[_ONE_BLOCK:]], None, None))
     if len(first) < _HEADER.size:
         raise RemoteProtocolError(f"a message starts with a header of {_HEADER.size} bytes; got {len(first)}")
     version, kind, flags, pipe, incarnation, generation, sqn, count, extra = _HEADER.unpack_from(first)
@@ -330,6 +368,13 @@ def decode(frames: Sequence[Buffer]) -> Message:
         raise RemoteProtocolError(f"the version must be {VERSION}; got {version}: do all machines have the same FISSION?")
     if sqn > CLOSED or extra > CLOSED:
         raise RemoteProtocolError(f"sequence numbers go up to {CLOSED}; got {sqn} and {extra}")
+    if kind == DATA and flags & TIMED:
+        size = TIME_BYTES * count
+        if not 0 < count <= MAX_BLOCKS or len(first) < _HEADER.size + size:
+            raise RemoteProtocolError(f"{count} blocks have {size} bytes of times; got a frame of {len(first)} bytes")
+        untimed = [bytes(memoryview(first)[:-size]), *frames[1:]]
+        found = _decode_data(untimed, flags & ~TIMED, pipe, incarnation, generation, sqn, count, extra)
+        return found._replace(times=bytes(memoryview(first)[-size:]))
     if kind == DATA:
         return _decode_data(frames, flags, pipe, incarnation, generation, sqn, count, extra)
     if len(frames) != 1:
@@ -343,6 +388,10 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return JobMessage(pipe, incarnation, message, bytes(first[_HEADER.size + count :]))
     if kind == STAMP:
         return Stamp(pipe, incarnation, generation, sqn, _decode_origins(first, sqn, count, extra))
+    if kind == TIMES:
+        if extra or count > MAX_BLOCKS or len(first) != _HEADER.size + TIME_BYTES * count:
+            raise RemoteProtocolError(f"{count} times were announced; got {len(first)} bytes")
+        return Times(pipe, incarnation, generation, sqn, bytes(first[_HEADER.size :]))
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
@@ -355,7 +404,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return Open(pipe, incarnation, generation, sqn)
     if kind == END:
         return End(pipe, incarnation, generation, sqn, final=extra == 1, more=extra == 2)
-    raise RemoteProtocolError(f"the kind must be one of 1 to 8; got {kind}")
+    raise RemoteProtocolError(f"the kind must be one of 1 to 9; got {kind}")
 
 
 def _decode_origins(first: Buffer, sqn: int, count: int, extra: int) -> Origins:

@@ -33,12 +33,14 @@ class InputSpec:
         block_count: number of its blocks in one compute block, from 1.
         max_queue: number of blocks that may wait before the oldest is dropped; 0 for no limit.
         dummy: creates the payload of a dummy; None to repeat the previous block.
+        asked: whether the producer may ask for the times of its blocks.
     """
 
     pipe: int
     block_count: int = 1
     max_queue: int = 0
     dummy: Callable[[], Any] | None = None
+    asked: bool = False
 
 
 @dataclass(slots=True)

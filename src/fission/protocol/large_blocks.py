@@ -53,6 +53,26 @@ class Leased(list[Buffer]):
         """Return the same message for a consumer on another machine."""
         return Leased(self._again(), self.leases, self._again)
 
+    def add_times(self, times: bytes) -> None:
+        """Add the times of the blocks, also to the message for afar."""
+        again = self._again
+
+        def timed() -> list[Buffer]:
+            message = again()
+            message[0] = frames.add_times(message[0], times)
+            return message
+
+        self[0] = frames.add_times(self[0], times)
+        self._again = timed
+
+
+def add_times(message: list[Buffer], times: bytes) -> None:
+    """Add the times of its blocks to a message that is about to be sent."""
+    if isinstance(message, Leased):
+        message.add_times(times)
+    else:
+        message[0] = frames.add_times(message[0], times)
+
 
 def is_leased(payload: Any) -> bool:
     """Whether the buffers of a payload, as the codec returns it, are in shared memory."""

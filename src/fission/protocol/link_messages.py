@@ -1,8 +1,8 @@
 """The messages of the links of a job, as values: blocks, and what their order and acknowledgement
 need.
 
-Between a producer and a consumer: `Open`, `Data`, `Stamp` and `End` go with the blocks, `Release` and
-`Starved` against them. Between the client and a job: `Command` and `JobMessage`, which carry the
+Between a producer and a consumer: `Open`, `Data`, `Stamp` and `End` go with the blocks, `Release`,
+`Starved` and `Times` against them. Between the client and a job: `Command` and `JobMessage`, which carry the
 messages of `fission.protocol.messages`. `fission.protocol.frames` converts them to bytes and back.
 
 Three numbers say which block is meant: the *incarnation* of the process that sends, the
@@ -33,6 +33,8 @@ class Data(NamedTuple):
             (`Joined`, index) if the blocks are encoded together; or (`Packed`, index) if they have
             one length and travel as one piece of memory.
         heads: one number per block; None if all are 0.
+        times: the times of the blocks, packed, one after the other (`fission.protocol.block_times`);
+            None if the pipe carries none.
     """
 
     pipe: int
@@ -41,6 +43,7 @@ class Data(NamedTuple):
     sqn: int
     payloads: list[Any]
     heads: list[int] | None = None
+    times: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,25 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """The times of blocks that the consumer has had, for a new incarnation of a source.
+
+    It answers an `Open`, and goes against the blocks.
+
+    Attributes:
+        incarnation: incarnation of the consumer.
+        sqn: of the first block.
+        times: as in `Data`; empty if there are none.
+    """
+
+    pipe: int
+    incarnation: int
+    generation: int
+    sqn: int
+    times: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """Message from the client to a job."""
 
@@ -144,4 +166,4 @@ class JobMessage:
     payload: bytes = b""
 
 
-Message: TypeAlias = "Data | Open | End | Release | Starved | Stamp | Command | JobMessage"
+Message: TypeAlias = "Data | Open | End | Release | Starved | Stamp | Times | Command | JobMessage"

@@ -13,10 +13,11 @@ from itertools import groupby
 from typing import Any
 
 from fission.protocol import frames
+from fission.protocol.block_times import BlockTimes
 from fission.protocol.endpoint_effects import Effect, SendData
 from fission.protocol.frames import Buffer
 from fission.protocol.joined import encode_value, join
-from fission.protocol.large_blocks import LentBuffer, big_message, is_leased, packed_message
+from fission.protocol.large_blocks import LentBuffer, add_times, big_message, is_leased, packed_message
 from fission.protocol.pacing import (
     BEHIND_BLOCKS,
     BEHIND_SHARE,
@@ -54,6 +55,9 @@ class Output(ReplayBuffer):
         hold_until: time up to which the link counts as busy, in seconds.
         behind: whether the consumer lags so far that only full messages are sent.
         busy: whether blocks are among the effects that `after_send` has not confirmed.
+        times: times of the job's blocks, if this output sends them; None otherwise.
+        asks: whether the consumer was asked for the times of blocks that are made again, and has not
+            answered.
         put_at: time at which the first of the pending blocks was put, for its stamp.
         blocked_s: time spent waiting for room, in seconds, without the current wait.
         blocked_since: time at which the current wait began, in seconds; 0 if the job does not wait.
@@ -81,6 +85,8 @@ class Output(ReplayBuffer):
         """
         super().__init__(pipe, incarnation, window, repeats=repeats, effects=effects)
         self.blocked_s = self.blocked_since = self.put_at = 0.0
+        self.times: BlockTimes | None = None
+        self.asks = False
         self._reader = reader
         self.heads: list[int] | None = None
         self.joins = False
@@ -148,6 +154,8 @@ class Output(ReplayBuffer):
         stamps = self.stamps
         if self.put_at >= stamps.due or stamps.coming:
             self._stamp(1)
+        if self.times is not None:
+            add_times(message, self.times.of_outputs(self.window.next, 1))
         self._retain(message, 1, len(payload))
         return message
 
@@ -272,6 +280,8 @@ class Output(ReplayBuffer):
         stamps = self.stamps
         if self.put_at >= stamps.due or stamps.coming:
             self._stamp(count)
+        if self.times is not None:
+            add_times(message, self.times.of_outputs(self.window.next, count))
         self.effects.append(SendData(self.pipe, message))
         self.busy = True
         self._retain(message, count, size)

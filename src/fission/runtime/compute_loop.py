@@ -71,6 +71,8 @@ class ComputeLoop:
         self._checkpointer = make_checkpointer(job, shell, bundle)
         self._sink: SinkSync | None = None
         self._restarted = bundle.incarnation > 1
+        self._timed_in = any(pipe.id in bundle.timed for pipe in job.inputs)
+        self._timed_out = any(pipe.id in bundle.timed for pipe in job.outputs)
         self._number = 0
         self._first = 1
         self._over = ""

@@ -156,6 +156,7 @@ class EndpointShell:
             surroundings: services of the process.
         """
         self.endpoint = Endpoint(spec, None if viewer is None else viewer.get)
+        self.endpoint.times.fresh = surroundings.block_time
         self.inputs = self.endpoint.inputs
         self.rule = self.endpoint.rule
         self.surroundings = surroundings

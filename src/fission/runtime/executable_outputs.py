@@ -50,6 +50,8 @@ class ExecutableOutputs:
         waits = bool(job.inputs) and not job._fission_is_source
         if not declares_ratio(job) and any(pipe.id in bundle.kept for pipe in job.outputs):
             ratio = None  # an earlier incarnation has found that the ratio varies
+            shell.endpoint.stamps.ratio = None
+            shell.endpoint.times.detach()
         self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
         self._asked = False  # the client was asked to retain that there is no relay
         self._varied = threading.Event()  # the relay was given up
@@ -280,6 +282,7 @@ class ExecutableOutputs:
         with self._lock:
             self._relay, self._reads = None, True
         self._shell.endpoint.stamps.ratio = None
+        self._shell.endpoint.times.detach()
         self._numbered.set()
         self._varied.set()
         self.has_read()

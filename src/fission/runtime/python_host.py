@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from threading import get_ident
 from typing import Any
 
+from fission.core.block_time import BlockTime
+from fission.errors import DefinitionError
 from fission.protocol.align import Aligner
+from fission.protocol.block_times import unpack
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
 from fission.runtime.connector_loop import ConnectorLoop
@@ -69,6 +72,8 @@ class PythonHost(SourceLoop, ConnectorLoop):
                 first = self._checkpointer.begin(self._generation, 1)
                 shell.begin(first)
                 self._number = first - 1
+            while shell.endpoint.asks_times and shell.endpoint.reset_to == self._generation and not shell.endpoint.unwanted:
+                yield True
             shell.endpoint.begun = True
             yield from self._source_turns()
         else:
@@ -96,6 +101,21 @@ class PythonHost(SourceLoop, ConnectorLoop):
             yield True
         if aligner is not None and aligner.beginning is not None:
             self._job.__dict__["_fission_position"] = aligner.beginning
+
+    @property
+    def block_time(self) -> BlockTime:
+        """The time of the compute block that `run` is processing; for a source the present.
+
+        Raises:
+            DefinitionError: the job does not ask for times.
+        """
+        job = self._job
+        if not job.BLOCK_TIME or not (job._fission_is_source or self._timed_in):
+            hint = f"write BLOCK_TIME = True in class {type(job).__name__}"
+            raise DefinitionError(f"{job._fission_name}: block_time is known only to jobs that ask for it; {hint}")
+        if job._fission_is_source:
+            return BlockTime.now()
+        return BlockTime(*unpack(self._shell.endpoint.times.of(self.current_number)))
 
     @property
     def current_number(self) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
 
+from fission.core.block_time import BlockTime
 from fission.core.head import Head
-from fission.errors import Stopped
+from fission.errors import Stopped, ValueFitError, value_text
+from fission.protocol.block_times import pack
 from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.compute_loop import ComputeLoop
 
@@ -24,6 +26,8 @@ class SourceLoop(ComputeLoop):
         yield from self._renumbering()
         for result in results:
             self._number += 1
+            if self._timed_out:
+                self._give_time(self._number, result)
             if outputs:
                 self._send(result, self._results_out.heads(0) if self._job.HEAD else None)
             shell.rule.done = self._number
@@ -36,6 +40,15 @@ class SourceLoop(ComputeLoop):
             yield False
             # at this point, the snapshot contains no result that the new numbering lacks
             yield from self._renumbering()
+
+    def _give_time(self, number: int, result: Any) -> None:
+        """Set the time of a block: what the job has set, or that of its sound, or the present."""
+        job = self._job
+        time = job.__dict__.pop("block_time", None) if job.BLOCK_TIME else None
+        if time is None:
+            first = result[0] if type(result) is tuple and result else result
+            time = first.time if getattr(type(first), "TIMES_ITS_BLOCK", False) else None
+        self._shell.endpoint.times.made(number, pack(BlockTime.now() if time is None else _block_time(job, time)))
 
     def _renumbering(self) -> Iterator[bool]:
         if self._shell.endpoint.reset_to != self._generation:
@@ -65,13 +78,15 @@ class SourceLoop(ComputeLoop):
         encode, put, put_value = self._results_out.encoders[0], self._outputs[0].put, self._outputs[0].put_value
         send_to_all = self._send_to_all
         freeze = self._results_out.freezers[0] if send_to_all is None else None
-        generation, number, turn = self._generation, self._number, self.turn
+        generation, number, turn, timed = self._generation, self._number, self.turn, self._timed_out
         try:
             for result in results:
                 if endpoint.reset_to != generation:
                     self._renumber()
                     generation, number = self._generation, 0
                 number += 1
+                if timed:
+                    self._give_time(number, result)
                 if result is None or type(result) is tuple or job.finished or number == 1:
                     self._number = number
                     endpoint.rule.done = number - 1  # an error names the block
@@ -131,3 +146,14 @@ class SourceLoop(ComputeLoop):
         if self._job.HEAD:
             self._job.head = self._job.head_reduce() if self._job.inputs else Head(0, self._head_size)
             self._job.out_heads = [None] * len(self._outputs)
+
+
+def _block_time(job: Any, time: Any) -> BlockTime:
+    """Return the time that a source has given its block."""
+    if isinstance(time, BlockTime):
+        return time
+    try:
+        return BlockTime.at(float(time))
+    except (TypeError, ValueError):
+        must = "must be seconds since 1970 (a float), or a BlockTime"
+        raise ValueFitError(f"{job._fission_name}: block_time {must}, but is {value_text(time)}") from None

@@ -29,7 +29,7 @@ def endpoint_spec(job: BaseJob, bundle: JobBundle) -> EndpointSpec:
         bundle: settings of the job.
     """
     return EndpointSpec(
-        inputs=[input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
+        inputs=[input_spec(pipe, job.MAX_QUEUE, asked=pipe.id in bundle.asks_times) for pipe in job.inputs if not pipe.ASYNC],
         optional=[optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
         outputs=[output_spec(job, pipe, bundle) for pipe in job.outputs],
         incarnation=bundle.incarnation,
@@ -64,6 +64,8 @@ def output_spec(job: BaseJob, pipe: Any, bundle: JobBundle) -> OutputSpec:
         # if the consumer's address is not known yet, the command that brings it also says whether the consumer is near
         near=bool(address) and not address.startswith("tcp:"),
         closed=pipe.id in bundle.closed,
+        timed=pipe.id in bundle.timed,
+        asks=pipe.id in bundle.asks_times and bundle.incarnation > 1,
         packs=packs(pipe) and not bundle.max_queues.get(pipe.id, 0),
     )
 
@@ -89,16 +91,22 @@ def checkpoint_spec(job: BaseJob, bundle: JobBundle) -> CheckpointSpec | None:
     )
 
 
-def input_spec(pipe: Any, max_queue: int) -> InputSpec:
-    """Return the description of a non-ASYNC input pipe for the aligner, including its dummies."""
+def input_spec(pipe: Any, max_queue: int, *, asked: bool = False) -> InputSpec:
+    """Return the description of a non-ASYNC input pipe for the aligner, including its dummies.
+
+    Args:
+        pipe: the pipe.
+        max_queue: MAX_QUEUE of the job.
+        asked: as in `InputSpec`.
+    """
     dummy: Callable[[], Any] | None = getattr(pipe, "get_dummy", None)
     if dummy is not None:
-        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy))
+        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy), asked)
     size = fixed_size(pipe)
     if size is not None:
         zeros = bytes(size)
-        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, lambda: zeros)
-    return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue)
+        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, lambda: zeros, asked)
+    return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, asked=asked)
 
 
 def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from fission.core.block_time import BlockTime
 from fission.ports import JobBundle, Links
+from fission.protocol.block_times import pack
 from fission.runtime.control import Control, Served
 from fission.runtime.snapshots import reader
 
@@ -33,6 +35,7 @@ class Surroundings:
         control: function that makes the object which serves the pipes while the job computes.
         waits: whether `put` may wait for room; if False, the caller checks for room first.
         snapshots: function that makes the reader of a job's snapshots, by generation and block.
+        block_time: function that returns the present as the time of a block, packed.
         malformed: function called with the fault of a dropped control message.
     """
 
@@ -41,6 +44,7 @@ class Surroundings:
     waits: bool = True
     snapshots: Callable[[JobBundle, Any], Callable[[int, int], bytes]] = reader
     malformed: Callable[[str], None] = log_malformed
+    block_time: Callable[[], bytes] = lambda: pack(BlockTime.now())
 
 
 #: The surroundings in a job's own process.

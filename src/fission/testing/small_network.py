@@ -252,6 +252,7 @@ class _SmallNetwork:
         links, root = MemoryNetwork(), project_here()
         consumers = {pipe.id: job for job in made for pipe in job.inputs}
         producers = {pipe.id: job for job in made for pipe in job.outputs}
+        self._timed = Network("these jobs", {job._fission_id: job for job in made}).timed
         running = {}
         for job in made:
             own = folder / str(job._fission_id)
@@ -287,6 +288,7 @@ class _SmallNetwork:
             feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
             max_queues={pipe: limit for pipe, limit in max_queues.items() if limit},
             plain=frozenset(),
+            timed=self._timed,
             head_size=self._head_size,
             window_blocks=UNLIMITED,
             window_bytes=UNLIMITED,

@@ -24,13 +24,16 @@ from typing import Any, TypeAlias
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.zmq_neighbours import ZmqNeighbours
 from fission.core.base import BaseJob
+from fission.core.block_time import BlockTime
 from fission.errors import EngineError, RemoteProtocolError, UserError
 from fission.ports import JobBundle, Wiring
 from fission.posix.exit_status import how_ended
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
-from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Stamp, Starved
+from fission.protocol.block_times import pack
+from fission.protocol.large_blocks import add_times
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Stamp, Starved, Times
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
 from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
 from fission.protocol.messages.process_to_engine import ProcessReport, read_report
@@ -88,6 +91,7 @@ def _bundle(job: BaseJob, wiring: Wiring, root: Path, folder: Path) -> JobBundle
         # released on arrival: no other job waits for it, and the job may finish with unused blocks
         feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
         max_queues={},
+        timed=frozenset(pipe.id for pipe in job.inputs if job.BLOCK_TIME and not pipe.ASYNC),
         plain=frozenset(pipe.id for pipe in pipes),
         head_size=1,
         window_blocks=1,
@@ -215,11 +219,19 @@ class JobStage:
         """
         small = [payload for payload in payloads if type(payload) is not list]
         if len(small) == len(payloads):
-            self._neighbours.send([frames.encode_data(pipe, 1, generation, number, payloads, heads)])
+            message: list[frames.Buffer] = [frames.encode_data(pipe, 1, generation, number, payloads, heads)]
+            self._neighbours.send(self._timed(pipe, message, len(payloads)))
             return
         for index, payload in enumerate(payloads):
             parts = payload if type(payload) is list else [payload]
-            self._neighbours.send(frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None))
+            message = frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None)
+            self._neighbours.send(self._timed(pipe, message, 1))
+
+    def _timed(self, pipe: int, message: list[frames.Buffer], count: int) -> list[frames.Buffer]:
+        """Give blocks the present as their time, if the job asks for times."""
+        if pipe in self._bundle.timed:
+            add_times(message, pack(BlockTime.now()) * count)
+        return message
 
     def end(self, pipe: int, last: int, generation: int = 0) -> None:
         """End an input after block ``last``."""
@@ -290,7 +302,7 @@ class JobStage:
                 self.command(CheckpointStored(generation=decoded.message.generation, block=decoded.message.block))
         elif isinstance(decoded, End):
             self.release(decoded.pipe, CLOSED, decoded.generation)
-        elif isinstance(decoded, Open | Stamp | Starved):
+        elif isinstance(decoded, Open | Stamp | Starved | Times):
             return
         elif isinstance(decoded, Command):
             raise RemoteProtocolError("a job that runs alone sends no commands")

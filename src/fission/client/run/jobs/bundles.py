@@ -164,6 +164,8 @@ class Bundles:
         self._addresses = addresses
         self._incarnation = incarnation
         self._needed = loaded.network.needed
+        self._timed = loaded.network.timed
+        self._asks_times = frozenset(pipe for pipe in self._timed if _repeats_blocks(loaded.network.producer(pipe)))
         self._readers = readers(loaded.network)
         self._readers_by_pipe = readers_by_pipe(self._readers)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
@@ -207,6 +209,8 @@ class Bundles:
             max_queues=_max_queues(network, job),
             needed={pipe.id: self._needed[pipe.id] for pipe in job.outputs},
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
+            timed=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if pipe.id in self._timed),
+            asks_times=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if pipe.id in self._asks_times),
             head_size=self._loaded.config.head_size,
             window_blocks=WINDOW_BLOCKS,
             window_bytes=WINDOW_BYTES,
@@ -336,6 +340,11 @@ def _max_queues(network: Network, job: BaseJob) -> dict[int, int]:
 
 def _meets_executable(network: Network, pipe: int) -> bool:
     return any(hasattr(job, "EXECUTABLE") for job in (network.producer(pipe), network.consumer(pipe)))
+
+
+def _repeats_blocks(job: BaseJob | None) -> bool:
+    """Return whether a new incarnation of a job makes blocks again that an earlier one has sent."""
+    return job is not None and job._fission_is_source and resumable(job)
 
 
 def waits_for_itself(network: Network, pipe: int) -> bool:
