@@ -146,7 +146,11 @@ class Totals(PythonJob):
 
 def test_a_network_whose_jobs_take_snapshots_ends(tmp_path: Path) -> None:
     totals = Totals(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
-    assert run_network([totals], {1: range(8)}, folder=tmp_path).pipes == {2: [0, 1, 3, 6, 10, 15, 21, 28]}
+    total = Totals(inputs=[PicklePipe(3)])
+    values = {1: range(8), 3: range(8)}
+    ran = run_network([totals, total], values, folder=tmp_path)
+    assert ran.pipes == {2: [0, 1, 3, 6, 10, 15, 21, 28]}
+    assert ran.sinks == {2: list(range(8))}
 
 
 def test_a_job_that_raises(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def same(row, other):
 def test_the_network_of_the_config(load_config, fission_network, tmp_path, capsys):
     names = load_config(SECONDS=10.0, RATE_OFFSET_PPM=-40.0, SYNCHRONISED="synchronised.wav")
     sounds = [soundfile.read(tmp_path / "recordings" / name, dtype="float32")[0] for name in names["scene"].FILES]
+    names["JOBS"][3].SYNC = names["JOBS"][4].SYNC = False  # no test cuts the power
     ran = fission_network(names["JOBS"], {1: blocks(sounds[0]), 2: blocks(sounds[1])})
     lines = (ran.folders[4] / "offsets.csv").read_text().splitlines()
     assert lines[:2] == ["seconds,rate_offset_ppm,time_offset_ms,residual_ppm", "0.0,nan,nan,nan"]

@@ -1,0 +1,197 @@
+"""The detector, the folder of recordings, and the jobs alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+from fission.connectors.audio import AudioBlock
+from fission.core.pipes import PicklePipe
+from fission.errors import DefinitionError
+
+from wildlife import recordings
+from wildlife.detector import Detection, Detector, Event, Features, Limits, levels
+from wildlife.jobs.jobs import ClipJob, DetectorJob, FeaturesJob, FolderJob
+
+HOP = 320
+QUIET = [-60.0, -60.0]
+
+
+def features(bands, first_sample=0):
+    bands = np.array(bands, float)
+    return Features(first_sample, HOP, 16000, 1000.0 + first_sample / 16000, bands.max(axis=1), bands)
+
+
+def hops(*parts):
+    """Return levels of two bands: for each (number of hops, level of the second band)."""
+    return [[-60.0, level] for count, level in parts for _ in range(count)]
+
+
+def found(detector, bands, size=25, first_sample=0):
+    events = []
+    for start in range(0, len(bands), size):
+        part = bands[start : start + size]
+        events += detector.add(features(part, first_sample + start * HOP), last=start + size >= len(bands)).events
+    return events
+
+
+def test_levels_of_a_tone():
+    tone = 0.5 * np.sin(2 * np.pi * 2000 * np.arange(16000) / 16000)
+    level, bands = levels(tone, HOP, 16000, ((1000, 3000), (3000, 8000)))
+    assert level == pytest.approx(np.full(50, -9.03), abs=0.01)
+    assert bands[:, 0] == pytest.approx(np.full(50, -9.03), abs=0.01)
+    assert bands[:, 1].max() < -60
+    assert levels(np.zeros(HOP), HOP, 16000, ((0, 8000),))[1].tolist() == [[-120]]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_event_has_its_place_and_its_strength(size):
+    (event,) = found(Detector(), hops((60, -60), (20, -40), (10, -60), (5, -45), (80, -60)), size)
+    assert (event.start, event.end) == (60 * HOP, 95 * HOP)
+    assert event.time == pytest.approx(1000 + 60 * 0.02)
+    assert event.seconds == pytest.approx(0.7)
+    assert (event.band, event.above_db, event.level_db) == (1, pytest.approx(20, abs=0.5), -40)
+
+
+def test_what_is_short_weak_or_too_early_is_not_an_event():
+    assert found(Detector(), hops((60, -60), (1, -40), (30, -60), (20, -52), (60, -60))) == []
+    assert found(Detector(), hops((10, -60), (10, -40), (60, -60))) == []
+
+
+def test_the_end_of_sound_ends_an_event_and_a_gap_does_too():
+    (last,) = found(Detector(), hops((60, -60), (20, -40)))
+    assert last.end == 80 * HOP
+    detector = Detector()
+    assert found(detector, hops((60, -60), (20, -40)), 81)
+    detector = Detector()
+    detector.add(features(hops((60, -60), (20, -40))))
+    assert len(detector.add(features([QUIET] * 5, 100 * HOP)).events) == 1
+
+
+def test_rain_is_an_event_that_ends_and_becomes_the_noise():
+    limits = Limits(longest_s=2.0)
+    (event,) = found(Detector(limits), hops((60, -60), (400, -40)))
+    assert event.seconds == pytest.approx(2.0)
+    two = found(Detector(limits), hops((60, -60), (400, -40), (20, -25), (60, -40)))
+    assert len(two) == 2
+
+
+def test_sound_is_kept_for_as_long_as_an_event_may_need_it():
+    detector = Detector()
+    assert detector.add(features([QUIET] * 60)).keep_from == 60 * HOP - 8000
+    assert detector.add(features(hops((1, -40)), 60 * HOP)).keep_from == 60 * HOP - 8000
+    assert detector.add(features(hops((50, -40)), 61 * HOP)).keep_from == 60 * HOP - 8000
+
+
+def test_jobs_continue_from_their_snapshots():
+    random = np.random.default_rng(1)
+    sound = random.integers(-300, 300, 160000).astype("int16")
+    sound[80000:96000] += (8000 * np.sin(np.arange(16000))).astype("int16")
+    blocks = [AudioBlock(sound[start : start + 1000], 16000, start, 1000 + start / 16000) for start in range(0, 160000, 1000)]
+    chain = [
+        FeaturesJob(((1000, 3000), (3000, 8000)), inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+        DetectorJob(Limits(), inputs=[PicklePipe(2)], outputs=[PicklePipe(3)]),
+    ]
+
+    def run(kept):
+        jobs = list(chain)
+        for job in jobs:
+            job.setup()
+            job.head = [False] * 8
+        jobs[1].detector = Detector()
+        events = []
+        for number, block in enumerate(blocks):
+            value = block
+            for index, job in enumerate(jobs):
+                value = job.run(value)
+                if number % 17 == 16:
+                    state = pickle.loads(pickle.dumps(job.snapshot()))
+                    jobs[index] = copy.copy(job)
+                    jobs[index].detector = Detector()
+                    jobs[index].setup()
+                    if kept:
+                        jobs[index].restore(state)
+                    jobs[index].head = [False] * 8
+            events += value.events
+        return events
+
+    assert len(run(True)) == 1
+    assert run(True)[0].start == pytest.approx(80000, abs=HOP)
+    assert run(False) != run(True)
+
+
+def test_a_folder_is_one_stream_with_gaps(tmp_path):
+    for name, frames in (("20260401_053000.WAV", 1000), ("20260401_053001.wav", 500), ("later.flac", 300), (".hidden", 0)):
+        if frames:
+            data = np.zeros(frames)
+            soundfile.write(tmp_path / name, data, 800, format=name.rsplit(".", 1)[1].upper())
+    files, rate = recordings.stream_of(tmp_path)
+    assert rate == 800
+    start = 1775021400.0  # 2026-04-01 05:30:00 UTC
+    # The second one begins before the first one ends, by its name: it follows at once.
+    assert [(file.first_sample, file.time) for file in files] == [(0, start), (1000, start + 1.25), (1500, start + 1.875)]
+    (tmp_path / "20260401_053001.wav").rename(tmp_path / "20260401_053010.wav")
+    assert [file.first_sample for file in recordings.stream_of(tmp_path)[0]] == [0, 8000, 8500]
+
+
+def test_a_folder_without_mono_recordings_of_one_rate_is_refused(tmp_path):
+    with pytest.raises(DefinitionError, match="must have recordings"):
+        recordings.stream_of(tmp_path)
+    soundfile.write(tmp_path / "a.wav", np.zeros(10), 8000)
+    soundfile.write(tmp_path / "b.wav", np.zeros((10, 2)), 8000)
+    with pytest.raises(DefinitionError, match=r"b\.wav must be mono, with 8000 samples a second, but has 2 channels with 8000"):
+        recordings.stream_of(tmp_path)
+    (tmp_path / "b.wav").write_text("no sound")
+    with pytest.raises(DefinitionError, match=r"b\.wav cannot be read"):
+        recordings.stream_of(tmp_path)
+
+
+def test_the_source_continues_in_the_middle_of_a_file(tmp_path):
+    sound = np.arange(2500, dtype="int16")
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", sound[number * 1250 : (number + 1) * 1250], 8000)
+
+    def job():
+        made = FolderJob(tmp_path, 400, outputs=[PicklePipe(9)])
+        made.setup()
+        return made
+
+    source, blocks = job(), []
+    try:
+        while not source.finished:
+            blocks.append(source.run())
+            if len(blocks) in (2, 4):
+                state = source.snapshot()
+                source.close()
+                from fission.core.base import reset
+
+                reset()
+                source = job()
+                source.restore(state)
+    finally:
+        source.close()
+    assert [block.frames for block in blocks] == [400, 400, 400, 50] * 2
+    assert [block.first_sample for block in blocks] == [0, 400, 800, 1200, 1250, 1650, 2050, 2450]
+    assert (np.concatenate([block.samples for block in blocks]) == sound).all()
+
+
+def test_a_clip_keeps_to_its_side_of_a_gap(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = ClipJob("here", Limits(), inputs=[PicklePipe(1), PicklePipe(2)])
+    job.setup()
+    sound = np.arange(1, 17001, dtype="int16")
+    event = Event(20000, 22000, 0.125, None, 0.0, 0, 0.0)
+    job.run(AudioBlock(sound, 16000, 0), Detection((), 0))
+    job.run(AudioBlock(sound, 16000, 19000), Detection((event,), 30000))
+    samples, _ = soundfile.read("clips/here_sample_000000020000.wav", dtype="int16")
+    assert (samples == sound[: 22000 + 6400 - 19000]).all()
+    assert [block.first_sample for block in job.blocks] == [19000]
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == ["here_sample_000000020000.wav"]
+
+
+def test_names_have_milliseconds():
+    assert recordings.clip_name("north", 1775021400.9996, 5) == "north_20260401T053001.000Z.wav"
+    assert recordings.utc(1775021400.25) == "2026-04-01T05:30:00.250Z"
