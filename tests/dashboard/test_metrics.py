@@ -152,6 +152,19 @@ def test_prometheus_chooses_the_format() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text; version=none", "text/plain; version=1.0.0; escaping=none", ";;=,q=x", "\xff"]
+)
+def test_a_malformed_wish_for_a_format_is_answered(accept: str) -> None:
+    assert "fission_network_up" in scraped(answers(), accept)
+
+
+def test_a_path_of_a_job_that_is_unknown_is_left_out() -> None:
+    """It must not take all metrics with it."""
+    found = values(answers(paths=(PATH, msgspec.structs.replace(PATH, sink=99))))
+    assert list(found["fission_path_measured_blocks"]) == ["Sink 2,Source 1"]
+
+
 # -- how often the client is asked ---------------------------------------------------------------------------------------
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import pickle
 from typing import Any
 
 import numpy
 import pytest
 
+from fission.connectors.audio.spectrum_block import SpectrumBlock
+from fission.core.audio_block import AudioBlock
 from fission.dashboard.tap_image import MOST_PIXELS
 from fission.dashboard.tap_signal import BINS, FRAME, MOST_COLUMNS, SCOPE_COLUMNS
 from fission.dashboard.tap_view import MOST_POINTS, MOST_READ, MOST_VALUES, PipeView, TapOptions
@@ -200,3 +203,41 @@ def test_sound_has_all_samples_and_says_where_some_are_missing() -> None:
     assert shown.add(numpy.array([5, 5], "i2")).update()["sound"]["gap"]
     assert floats(Shown(sound=True).add(numpy.array([0, 255], "u1")).update()["sound"]["samples"]) == pytest.approx([-1, 1])
     assert "sound" not in Shown().add(numpy.array([5, 5], "i2")).update()
+
+
+def test_the_first_channel_of_sound_is_shown_with_its_rate() -> None:
+    samples = numpy.stack([tone(0.125, 4096), numpy.zeros(4096)], 1)
+    for kind in ("float32", "int16"):
+        shown = (samples * (30_000 if kind == "int16" else 1)).astype(kind)
+        update = Shown(sound=True).add(AudioBlock(shown, 16_000.0)).update()
+        assert (update["kind"], update["rate"], update["note"]) == ("samples", 16_000, "the first of 2 channels is shown")
+        assert update["spectrogram"]["peak"] == 0.125
+        assert floats(update["sound"]["samples"]).max() == pytest.approx(0.5, abs=0.05)
+    alone = Shown().add(AudioBlock(samples[:, 0], 16_000.0)).update()
+    assert alone["spectrogram"]["peak"] == 0.125
+    assert "note" not in alone
+
+
+def test_spectra_are_a_picture() -> None:
+    spectra = numpy.ones((7, 513, 2), numpy.complex64)
+    update = Shown().add(SpectrumBlock(spectra, 16_000.0, 1024, 512)).update()
+    assert (update["kind"], update["image"]["of"], update["rate"]) == ("image", [513, 7], 16_000)
+
+
+class Odd:
+    """Pickles as an `AudioBlock` with another state."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+
+    def __reduce__(self) -> Any:
+        return AudioBlock, (), self._state
+
+
+@pytest.mark.parametrize(
+    "state", [None, [], [1, 2], [numpy.zeros(3), "fast"], [numpy.zeros(3), math.inf], [numpy.zeros((2, 2, 2)), 5.0], [b"x", 5]]
+)
+def test_sound_that_its_class_does_not_make_is_shown_as_text(state: Any) -> None:
+    update = Shown().add(Odd(state)).update()
+    assert (update["kind"], update["type"]) == ("values", "fission.core.audio_block.AudioBlock")
+    assert "rate" not in update

@@ -222,7 +222,8 @@ PATH_GAUGES: tuple[tuple[str, str, Callable[[PathRow], float]], ...] = (
 
 def _paths(network: str, measured: JobsMeasured) -> Iterator[Metric]:
     names = {row.id: row.name for row in measured.jobs}
-    known = sorted(measured.paths, key=lambda path: (-path.p99_s, path.source, path.sink))
+    measurable = [path for path in measured.paths if path.source in names and path.sink in names]
+    known = sorted(measurable, key=lambda path: (-path.p99_s, path.source, path.sink))
     shown, omitted = known[:MOST_PATHS], known[MOST_PATHS:]
     for name, text, value_of in PATH_GAUGES:
         values = [([network, names[path.source], names[path.sink]], value_of(path)) for path in shown]

@@ -6,7 +6,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from fission.dashboard.guarded import guarded_app, metrics_refused, refused, vis
 from fission.dashboard.pipeline_metrics import families
 from fission.dashboard.pipelines_view import overview, panel, row
 from fission.dashboard.router_client import RouterClient
-from fission.dashboard.scraper import MetricsFound
+from fission.dashboard.scraper import encoded
 from fission.errors import FissionError
 from fission.pipelines.errors import PipelineRefused, RouterUnreachable
 from fission.protocol.messages.pipelines.client_to_router import (
@@ -81,12 +80,12 @@ class PipelinesSite:
             refusal = metrics_refused(request, access)
             if refusal is not None:
                 return refusal
-            encode, media_type = choose_encoder(request.headers.get("accept", ""))
             try:
                 answers = await self._numbers()
             except FissionError:
                 answers = None
-            return Response(encode(MetricsFound(tuple(families(fission.__version__, answers)))), headers={"Content-Type": media_type})
+            text, media_type = encoded(families(fission.__version__, answers), request.headers.get("accept", ""))
+            return Response(text, headers={"Content-Type": media_type})
 
         routes = [
             Route("/visitor", seen(visitor)),

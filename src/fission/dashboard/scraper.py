@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prometheus_client.exposition import choose_encoder
@@ -58,8 +58,21 @@ class Scraper:
                 answers = await asyncio.to_thread(self._ask)
                 self._found = tuple(families(self._network, self._version, answers))
                 self._until = self._clock() + CACHE_S
+        return encoded(self._found, accept)
+
+
+def encoded(found: Iterable[Metric], accept: str) -> tuple[bytes, str]:
+    """Return metrics in the format that a request wants, and its media type.
+
+    Args:
+        found: the metrics.
+        accept: the Accept header; if it is malformed, the format is Prometheus' text format.
+    """
+    try:
         encode, media_type = choose_encoder(accept)
-        return encode(MetricsFound(self._found)), media_type
+    except Exception:  # the library raises what it happens to, such as TypeError for a version that is none
+        encode, media_type = choose_encoder("")
+    return encode(MetricsFound(tuple(found))), media_type
 
 
 class MetricsFound:

@@ -13,9 +13,10 @@ import datetime
 import decimal
 import io
 import json
+import math
 import pickle
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from fission.dashboard import tap_arrays
 
@@ -103,6 +104,41 @@ class _BlockUnpickler(pickle.Unpickler):
         if (found := tap_arrays.MAKERS.get((module.replace("numpy.core.", "numpy._core."), name))) is not None:
             return found if isinstance(found, type) else lambda *arguments: found(*arguments)
         return type("StandIn", (StandIn,), {"named": f"{module}.{name}"})
+
+
+class SoundSeen(NamedTuple):
+    """What is known of an `AudioBlock` or a `SpectrumBlock`.
+
+    Attributes:
+        array: of the first channel: samples, or spectra.
+        rate: samples per second.
+        channels: number of all channels.
+    """
+
+    array: Any
+    rate: float
+    channels: int
+
+
+#: Number of dimensions without channels, by class.
+SOUNDS = {"fission.core.audio_block.AudioBlock": 1, "fission.connectors.audio.spectrum_block.SpectrumBlock": 2}
+
+
+def sound_of(value: Any) -> SoundSeen | None:
+    """Return the sound that a value is; None: it is none, or not as its class makes it."""
+    if not isinstance(value, StandIn) or value.named not in SOUNDS:
+        return None
+    dimensions, state = SOUNDS[value.named], value.state
+    if not isinstance(state, (list, tuple)) or len(state) < 2:
+        return None
+    array, rate = (state[0].array if isinstance(state[0], tap_arrays.ArrayInParts) else state[0]), state[1]
+    if type(rate) not in (int, float) or not 0 < rate < math.inf or getattr(getattr(array, "dtype", None), "kind", "") not in set("biufc"):
+        return None
+    if array.ndim == dimensions:
+        return SoundSeen(array, rate, 1)
+    if array.ndim == dimensions + 1 and array.shape[-1]:
+        return SoundSeen(array[..., 0], rate, array.shape[-1])
+    return None
 
 
 def _array_of_machine(kind: Any, typecode: str, layout: int, data: bytes) -> Any:

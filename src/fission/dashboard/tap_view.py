@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from fission.dashboard.tap_signal import Run, Samples, finite, text_of_bytes
 from fission.dashboard.tap_texts import kind_of, text_of
-from fission.dashboard.tap_values import StandIn, read_value
+from fission.dashboard.tap_values import StandIn, read_value, sound_of
 from fission.protocol.tapped import Seen
 
 #: Blocks that an update reads, the newest ones; arbitrary: they take a few milliseconds.
@@ -107,6 +107,11 @@ class PipeView:
         found["values"] = [[block.sqn, block.head, text_of(block.value)] for block in blocks[-MOST_VALUES:]]
         newest = blocks[-1]
         found |= {"at": newest.at, "sqn": newest.sqn, "type": kind_of(newest.value), "kind": "values"}
+        sound = sound_of(newest.value)
+        if sound is not None:
+            found["rate"] = sound.rate
+            if sound.channels > 1:
+                found["note"] = f"the first of {sound.channels} channels is shown"
         try:
             return found | self._picture(blocks)
         except Exception as why:  # what cannot be drawn must not end the view
@@ -199,6 +204,9 @@ def _array_of(value: Any) -> Any:
     """Return an array of numbers with at least one dimension; None: the value is none."""
     import sys
 
+    sound = sound_of(value)
+    if sound is not None:
+        return sound.array
     if isinstance(value, (list, tuple)):
         if not 1 < len(value) <= MOST_LIST or not all(type(one) in (int, float) for one in value):
             return None

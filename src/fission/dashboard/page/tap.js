@@ -136,6 +136,7 @@ export class TapPanel {
     at("state").textContent = facts.join(", ");
     this.list(update.values);
     this.kind(update.kind);
+    if (update.rate && !at("rate").value) at("rate").value = String(update.rate);
     if (update.line) this.plot(update.line);
     if (update.oscilloscope) drawScope(at("scope"), update.oscilloscope);
     if (update.spectrogram) this.spectrum(update.spectrogram);
