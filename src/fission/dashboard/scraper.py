@@ -70,7 +70,7 @@ def encoded(found: Iterable[Metric], accept: str) -> tuple[bytes, str]:
     """
     try:
         encode, media_type = choose_encoder(accept)
-    except Exception:  # the library raises what it happens to, such as TypeError for a version that is none
+    except Exception:  # of the library: TypeError for a version that is none, and others
         encode, media_type = choose_encoder("")
     return encode(MetricsFound(tuple(found))), media_type
 

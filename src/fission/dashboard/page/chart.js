@@ -6,6 +6,16 @@ const STROKES = ["#2a6fdb", "#d9822b"];
 /** Width of a chart in a place that is not shown now. */
 const NARROWEST = 200;
 
+/** Seconds that a chart has at least: one of a single moment would reach over years. */
+const LEAST_S = 10;
+
+/** @param {unknown} _ the chart @param {number | null} first second of the data, if there are any @param {number | null} last
+ * @returns {[number, number]} the seconds that are shown */
+function spread(_, first, last) {
+  const end = last ?? Date.now() / 1000;
+  return [Math.min(first ?? end, end - LEAST_S), end];
+}
+
 /** @param {string} name of a custom property */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -38,7 +48,8 @@ export class LineChart {
     }
     const axis = { stroke: () => colour("--text"), grid: { stroke: () => colour("--line") }, ticks: { stroke: () => colour("--line") } };
     const series = [{}, ...this.labels.map((label, index) => ({ label, stroke: STROKES[index] }))];
-    this.chart = new uPlot({ width: this.width, height: this.height, axes: [axis, axis], series }, values, this.place);
+    const scales = { x: { range: spread } };
+    this.chart = new uPlot({ width: this.width, height: this.height, axes: [axis, axis], series, scales }, values, this.place);
   }
 
   clear() {
