@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Runs the commands of this FISSION project: python3 manage.py NETWORK COMMAND"""
 
+import os
 import sys
 
 
 def main() -> int:
+    if "--live" in sys.argv:  # for networks that can listen to microphones; their config.py reads it
+        sys.argv.remove("--live")
+        os.environ["LIVE"] = "yes"
     try:
         from fission.cli.main import manage
     except ModuleNotFoundError as error:

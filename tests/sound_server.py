@@ -51,6 +51,23 @@ while True:
     heard = now
     time.sleep(0.005)
 """
+#: What is heard: a file, in real time.
+REPEATS = """
+import os, sys, time
+pipe, rate, width = os.open(sys.argv[1], os.O_WRONLY), int(sys.argv[2]), 4 * int(sys.argv[3])
+sound = open(sys.argv[4], "rb").read()
+heard, began = 0, time.monotonic()
+while True:
+    now = round((time.monotonic() - began) * rate) * width
+    data = b""
+    while heard + len(data) < now:
+        start = (heard + len(data)) % len(sound)
+        data += sound[start : start + now - heard - len(data)]
+    heard = now
+    while data:
+        data = data[os.write(pipe, data):]
+    time.sleep(0.005)
+"""
 #: The server's buffers in ms; arbitrary.
 LATENCY_MS = 10
 _START_S = 20.0
@@ -142,6 +159,19 @@ class SoundServer:
         self.pactl("unload-module", self._modules.pop(device))
         if device == "mic":
             self._end_others()
+
+    def hear(self, path: Path) -> None:
+        """Make a microphone that hears a file, again and again, and make it the default one.
+
+        Args:
+            path: of a file with samples for all channels, int32, little endian.
+        """
+        pipe = self._folder / "hears"
+        form = [f"rate={self.rate}", f"channels={self.channels}", "format=s32le"]
+        self.pactl("load-module", "module-pipe-source", "source_name=hears", f"file={pipe}", *form)
+        self.pactl("set-default-source", "hears")
+        self._start([sys.executable, "-c", REPEATS, str(pipe), str(self.rate), str(self.channels), str(path)])
+        self._start(["parec", "--raw", "--device=hears", f"--latency-msec={LATENCY_MS}"])
 
     def _start(self, command: list[str]) -> None:
         null, env = subprocess.DEVNULL, {**os.environ, **self.environment}

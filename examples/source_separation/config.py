@@ -1,5 +1,6 @@
 """The network source_separation."""
 
+import os
 from pathlib import Path
 
 from fission.core.jobs import CSVSinkJob
@@ -36,14 +37,30 @@ SAMPLES_PER_BLOCK = 800
 # blocks and are played five times, so this takes 5 s: time enough to watch a node being killed half-way.
 PACE = 70
 
+# Whether to listen to two microphones, the two channels of one device, instead of the recordings. So it is after
+# `python3 manage.py source_separation simulate --live`. It needs the extra audio.
+LIVE = "LIVE" in os.environ
+LIVE_DEVICE = None  # as `fission audio devices` lists it; None: the default one
+LIVE_RATE = 8000
+LIVE_SECONDS = 7
+
 # --- The network ------------------------------------
 
-microphones = load_pair(HERE, MICROPHONES, "MICROPHONES")
-voices = None if CLEAN_VOICES is None else load_pair(HERE, CLEAN_VOICES, "CLEAN_VOICES", like=microphones[0])
+if LIVE:
+    from source_separation.jobs.live import LiveReaderJob
+
+    voices = None
+    blocks = max(1, LIVE_SECONDS * LIVE_RATE // SAMPLES_PER_BLOCK)
+    readers = [LiveReaderJob(blocks, SAMPLES_PER_BLOCK, LIVE_RATE, LIVE_DEVICE, outputs=[SoundPipe(1), SoundPipe(2)])]
+else:
+    microphones = load_pair(HERE, MICROPHONES, "MICROPHONES")
+    voices = None if CLEAN_VOICES is None else load_pair(HERE, CLEAN_VOICES, "CLEAN_VOICES", like=microphones[0])
+    readers = [
+        ReaderJob(recording, SAMPLES_PER_BLOCK, PACE, outputs=[SoundPipe(number)]) for number, recording in enumerate(microphones, 1)
+    ]
 
 JOBS = [
-    ReaderJob(microphones[0], SAMPLES_PER_BLOCK, PACE, outputs=[SoundPipe(1)]),
-    ReaderJob(microphones[1], SAMPLES_PER_BLOCK, PACE, outputs=[SoundPipe(2)]),
+    *readers,
     CovarianceJob(inputs=[SoundPipe(1), SoundPipe(2)], outputs=[SoundPipe(3)]),
     WhiteningJob(inputs=[SoundPipe(3)], outputs=[SoundPipe(4)]),
     NormJob(inputs=[SoundPipe(4)], outputs=[SoundPipe(5)]),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,10 @@ def test_the_tests_of_an_example(name: str) -> None:
     done = run_fission((name, "test", "--runslow"), EXAMPLES, exit_code=0, deadline_s=50)
     assert re.search(r"\d+ passed", done.stdout)
     assert not re.search(r"skipped|failed|error", done.stdout.splitlines()[-1])
+
+
+def test_live_is_an_option_of_the_examples_manage_py() -> None:
+    command = [sys.executable, "manage.py", "source_separation", "graph", "--live"]
+    done = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, check=True, timeout=50)
+    assert "LiveReaderJob" in done.stdout
+    assert "(ReaderJob" not in done.stdout

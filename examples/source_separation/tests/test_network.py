@@ -7,14 +7,17 @@ import csv
 import pickle
 import re
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fission.connectors.audio import AudioBlock, MicrophoneJob
 from fission.errors import DefinitionError
 
 from source_separation import sound
 from source_separation.jobs.jobs import ReaderJob
+from source_separation.jobs.live import LiveReaderJob
 from source_separation.pipes.pipes import SoundPipe
 from source_separation.wavfile import Recording, load_recording
 
@@ -177,3 +180,24 @@ def read_only(run):
         return run(*values)
 
     return guarded
+
+
+def test_live_microphones_are_played_in_rounds_like_recordings(monkeypatch):
+    """A job that listens sends what the readers of the same sound send, also after it has continued from a snapshot."""
+    recordings = [load_recording(NETWORK / "recordings" / f"microphone_{number}.wav") for number in (1, 2)]
+    heard = np.stack([np.frombuffer(recording.data, "<i2") for recording in recordings], axis=1)
+    blocks = (AudioBlock(heard[start : start + 800], 8000, 10**9 + start, 1.0) for start in range(0, 56000, 800))
+    for name, method in {"setup": None, "snapshot": None, "restore": None, "run": lambda: next(blocks)}.items():
+        monkeypatch.setattr(MicrophoneJob, name, lambda self, *args, method=method: method and method())
+    readers = [ReaderJob(recording, 800, outputs=[SoundPipe(10 + number)]) for number, recording in enumerate(recordings)]
+    live = LiveReaderJob(70, 800, 8000, outputs=[SoundPipe(1), SoundPipe(2)])
+    for job in (*readers, live):
+        job.setup()
+    while not live.finished:
+        state = pickle.dumps(live.snapshot())
+        live.setup()
+        live.restore(pickle.loads(state))
+        for block, expected in zip(live.run(), [reader.run() for reader in readers], strict=True):
+            assert np.array_equal(block.samples, expected.samples)
+            assert replace(block, samples=None) == replace(expected, samples=None)
+    assert all(reader.finished for reader in readers)
