@@ -1,4 +1,4 @@
-"""A sound server of a test's own: PulseAudio, with a microphone that hears a counter, and a loudspeaker.
+"""A sound server of a test's own: PulseAudio, with a microphone that hears a counter, and a loudspeaker into a file.
 
 PortAudio reaches it by ALSA's plugin for PulseAudio::
 
@@ -7,8 +7,8 @@ PortAudio reaches it by ALSA's plugin for PulseAudio::
 
 It listens at a socket in a folder of its own, and reads and writes nothing else: not the user's server, not this machine's devices.
 
-The microphone is a pipe into which a process writes. The loudspeaker is a null sink. Its monitor would be a microphone too, but on a busy
-machine the sink inserts silence between the samples that it is given.
+The microphone is a pipe into which a process writes, the loudspeaker a pipe from which one reads. A null sink and its monitor would be
+simpler, but on a busy machine the sink inserts silence between the samples that it is given, and leaves others out.
 """
 
 from __future__ import annotations
@@ -68,6 +68,19 @@ while True:
         data = data[os.write(pipe, data):]
     time.sleep(0.005)
 """
+#: The loudspeaker: takes bytes per second from a pipe, and appends them to a file.
+LISTENS = """
+import os, sys, time
+pipe, per_s, began = os.open(sys.argv[1], os.O_RDONLY), float(sys.argv[2]), time.monotonic()
+with open(sys.argv[3], "ab", buffering=0) as file:
+    taken = 0
+    while True:
+        due = round((time.monotonic() - began) * per_s) // 4 * 4 - taken
+        data = os.read(pipe, due) if due else b""
+        taken += due  # what was not played in time is not made up for
+        file.write(data)
+        time.sleep(0.005)
+"""
 #: The server's buffers in ms; arbitrary.
 LATENCY_MS = 10
 _START_S = 20.0
@@ -81,14 +94,18 @@ class SoundServer:
         environment: variables of processes that use it.
         rate: frames per second of its devices.
         channels: channels of its devices.
+        played: file with what the loudspeaker has played, int32.
     """
 
-    def __init__(self, rate: int = 16000, channels: int = 1, devices: Sequence[str] = ("mic", "room")) -> None:
+    def __init__(
+        self, rate: int = 16000, channels: int = 1, devices: Sequence[str] = ("mic", "room"), latency_ms: int | None = LATENCY_MS
+    ) -> None:
         """Prepare.
 
         Args:
             rate: frames per second of its devices.
             channels: channels of its devices.
+            latency_ms: length of the server's buffers; None: its clients decide. PortAudio's streams stop if they asked for longer ones.
             devices: "mic", "room" (the loudspeaker), or both. With both, streams of one that is unplugged may move to the other.
         """
         if shutil.which("pulseaudio") is None or shutil.which("pactl") is None:
@@ -104,14 +121,16 @@ class SoundServer:
         self.environment = {
             "ALSA_CONFIG_PATH": str(self._folder / "asound.conf"),
             "HOME": str(self._folder / "home"),
-            "PULSE_LATENCY_MSEC": str(LATENCY_MS),
             "PULSE_RUNTIME_PATH": str(self._folder / "run"),
             "PULSE_SERVER": f"unix:{self._socket}",
         }
+        if latency_ms is not None:
+            self.environment["PULSE_LATENCY_MSEC"] = str(latency_ms)
         self._process: subprocess.Popen[bytes] | None = None
         self._modules: dict[str, str] = {}
-        self._others: list[subprocess.Popen[bytes]] = []
+        self._others: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.began = time.monotonic()
+        self.played = self._folder / "played"
 
     def __enter__(self) -> SoundServer:
         listens = f"module-native-protocol-unix socket={self._socket} auth-anonymous=1"
@@ -125,7 +144,7 @@ class SoundServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
-        self._end_others()
+        self._end_others("mic", "room", "hears")
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(10)
@@ -145,20 +164,21 @@ class SoundServer:
         """Make the devices, or those of them that are missing."""
         form = [f"rate={self.rate}", f"channels={self.channels}", "format=s32le"]
         if "room" in self._devices and "room" not in self._modules:
-            self._modules["room"] = self.pactl("load-module", "module-null-sink", "sink_name=room", *form).strip()
+            pipe = self._folder / "room"
+            self._modules["room"] = self.pactl("load-module", "module-pipe-sink", "sink_name=room", f"file={pipe}", *form).strip()
+            self._start("room", [sys.executable, "-c", LISTENS, str(pipe), str(self.rate * self.channels * 4), str(self.played)])
         if "mic" in self._devices and "mic" not in self._modules:
             pipe = self._folder / "mic"
             self._modules["mic"] = self.pactl("load-module", "module-pipe-source", "source_name=mic", f"file={pipe}", *form).strip()
             self.pactl("set-default-source", "mic")
-            self._start([sys.executable, "-c", COUNTS, str(pipe), str(self.began), str(self.rate), str(self.channels)])
+            self._start("mic", [sys.executable, "-c", COUNTS, str(pipe), str(self.began), str(self.rate), str(self.channels)])
             # without a listener the server keeps seconds of sound, which the next one would hear first
-            self._start(["parec", "--raw", "--device=mic", f"--latency-msec={LATENCY_MS}"])
+            self._start("mic", ["parec", "--raw", "--device=mic", f"--latency-msec={LATENCY_MS}"])
 
     def unplug(self, device: str) -> None:
         """Remove the device "mic" or "room"; its streams end."""
         self.pactl("unload-module", self._modules.pop(device))
-        if device == "mic":
-            self._end_others()
+        self._end_others(device)
 
     def hear(self, path: Path) -> None:
         """Make a microphone that hears a file, again and again, and make it the default one.
@@ -170,18 +190,20 @@ class SoundServer:
         form = [f"rate={self.rate}", f"channels={self.channels}", "format=s32le"]
         self.pactl("load-module", "module-pipe-source", "source_name=hears", f"file={pipe}", *form)
         self.pactl("set-default-source", "hears")
-        self._start([sys.executable, "-c", REPEATS, str(pipe), str(self.rate), str(self.channels), str(path)])
-        self._start(["parec", "--raw", "--device=hears", f"--latency-msec={LATENCY_MS}"])
+        self._start("hears", [sys.executable, "-c", REPEATS, str(pipe), str(self.rate), str(self.channels), str(path)])
+        self._start("hears", ["parec", "--raw", "--device=hears", f"--latency-msec={LATENCY_MS}"])
 
-    def _start(self, command: list[str]) -> None:
+    def _start(self, device: str, command: list[str]) -> None:
         null, env = subprocess.DEVNULL, {**os.environ, **self.environment}
         process = subprocess.Popen(command, stdin=null, stdout=null, stderr=null, cwd="/", env=env)
         hygiene.held_processes.add(psutil.Process(process.pid))  # it is not what a network has left
-        self._others.append(process)
+        self._others.append((device, process))
 
-    def _end_others(self) -> None:
-        while self._others:
-            process = self._others.pop()
+    def _end_others(self, *devices: str) -> None:
+        for device, process in list(self._others):
+            if device not in devices:
+                continue
+            self._others.remove((device, process))
             process.kill()
             process.wait(10)
 

@@ -9,6 +9,7 @@ to use them.
 from __future__ import annotations
 
 from fission.connectors.audio.channel_jobs import MergeChannelsJob, SplitChannelsJob
+from fission.connectors.audio.loudspeaker import LoudspeakerJob
 from fission.connectors.audio.microphone import MicrophoneJob
 from fission.connectors.audio.spectrum_block import SpectrumBlock
 from fission.connectors.audio.stream_jobs import LevelJob, ResampleJob, StftJob
@@ -19,6 +20,7 @@ from fission.core.wav_sink import WavSinkJob
 __all__ = [
     "AudioBlock",
     "LevelJob",
+    "LoudspeakerJob",
     "MergeChannelsJob",
     "MicrophoneJob",
     "ResampleJob",
