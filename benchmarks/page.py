@@ -1,9 +1,10 @@
 """The cost of the web page: a chain of small blocks whose page a viewer has open, and one who also looks into a pipe, against less.
 
 "page": the page is open, against the chain alone. "panel": a pipe's panel is open too, against the page alone. Each alternates with what it
-is compared with, `--runs` times in the same network; the medians of the ratios of neighbours count. The viewer is a program that reads
-what a browser would get: a browser elsewhere. On a shared machine the second ratio is more reliable: blocks that the job with the tap
-sends per second of its processor time. The last columns are processor time per second of the page's server and of the network's client.
+is compared with, `--runs` times in the same network; the medians of the ratios of neighbours count, "from" and "to" are their limits at a
+level of 95 %. The viewer is a program that reads what a browser would get: a browser elsewhere. On a shared machine "by CPU" is more
+reliable: blocks that the job with the tap sends per second of its processor time. The last columns are processor time per second of the
+page's server and of the network's client.
 
     python -m benchmarks.page [--runs 9] [--seconds 1.5] [--json FILE]
 """
@@ -29,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.latency_sampling import limits
 from benchmarks.taps import NETWORK, PROJECT, rate, running
 from fission.client.folders.run_folders import current
 from fission.client.serve.control_server import RUNNING_FILE, run_folders_of
@@ -138,20 +140,23 @@ def main() -> int:
             pairs["page"].append((found["page"], found["alone"]))
             pairs["panel"].append((found["panel"], found["page"]))
     rows: list[dict[str, Any]] = []
-    print(f"{'case':<6} {'blocks/s':>9} {'without':>9} {'ratio':>6} {'by CPU':>7} {'server %':>9} {'client %':>9} {'without':>8}  wanted")
+    print(
+        f"{'case':<5} {'blocks/s':>8} {'without':>7} {'ratio':>5} {'from':>5} {'to':>5} {'by CPU':>6} {'server %':>8} {'client %':>8}"
+        f" {'without':>7} wanted"
+    )
     for case, compared in pairs.items():
         row: dict[str, Any] = {"case": case, "wanted": f">= {WANTED[case]}"}
         for name, index in (("blocks_per_s", 0), ("without", 1)):
             row[name] = round(statistics.median(pair[index]["rate"] for pair in compared))
         for name, key in (("ratio", "rate"), ("ratio_by_cpu", "by_cpu")):
             row[name] = round(statistics.median(with_it[key] / without[key] for with_it, without in compared), 3)
+        row["from"], row["to"] = (round(limit, 3) for limit in limits([with_it["rate"] / without["rate"] for with_it, without in compared]))
         for name, key, index in (("server_percent", "server", 0), ("client_percent", "client", 0), ("client_percent_without", "client", 1)):
             row[name] = round(statistics.median(pair[index][key] for pair in compared), 1)
         rows.append(row)
-        print(
-            f"{case:<6} {row['blocks_per_s']:>9} {row['without']:>9} {row['ratio']:>6.3f} {row['ratio_by_cpu']:>7.3f}"
-            f" {row['server_percent']:>9} {row['client_percent']:>9} {row['client_percent_without']:>8}  {row['wanted']}"
-        )
+        last = f"{row['client_percent']:>8} {row['client_percent_without']:>7} {row['wanted']}"
+        ratios = f"{row['ratio']:>5.3f} {row['from']:>5.3f} {row['to']:>5.3f} {row['ratio_by_cpu']:>6.3f}"
+        print(f"{case:<5} {row['blocks_per_s']:>8} {row['without']:>7} {ratios} {row['server_percent']:>8} {last}")
     if options.json:
         options.json.write_text(json.dumps({"runs": options.runs, "rows": rows}, indent=2) + "\n")
     return 0
