@@ -19,6 +19,7 @@ from fission.protocol.messages.viewer_to_client import InspectRun
 from tests.cluster.delay_line import delay
 from tests.cluster.support import FISSION, Site
 from tests.e2e.failover import CHAIN, chain_rows
+from tests.e2e.support import rows
 from tests.waiting import eventually
 
 MakeSite = Callable[..., Site]
@@ -89,6 +90,42 @@ def test_offsets_are_right_and_their_error_covers_the_truth(cluster: MakeSite) -
     top = json.loads(site.fission.run("net", "top", "--once", "--json", exit_code=0, env=site.env).stdout)
     assert {row["node"] for row in top["clocks"] if row["clock_offset_s"] is not None} == {"n1", "n2"}
     site.finish(client, chain_rows)
+
+
+#: A job that compares the network's time with the truth: the time of day, which all hosts here share.
+COMPARES = """
+class Compares(PythonJob):
+    def run(self, value):
+        before = time.time()
+        found = self.network_time()
+        wrong = found - (before + time.time()) / 2
+        return [wrong, found.error_s, time.time() - before]
+"""
+COMPARED = """
+Numbers({limit}, outputs=[PicklePipe(1)], pace=0.02),
+Compares(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_networks_time_on_a_node_whose_steady_clock_is_an_hour_ahead(cluster: MakeSite) -> None:
+    site = cluster(1, start=False)
+    delay(site[1].host, out=(0.003, 0.007), back=(0.003, 0.007))
+    site[1].start(program=(*AN_HOUR_AHEAD, *FISSION))
+    client = site.run(COMPARED.format(limit=0), jobs=COMPARES, extra="PULSE_INTERVAL = 0.1")
+    site.rows(1000, sink=3, deadline_s=90)
+    site.wait(client)
+    compared = [json.loads(row[0]) for row in rows(site.result(3))[1:] if "inf" not in row[0]]
+    assert len(compared) > 900, "the clocks are compared at the first pulses"
+    quick = [(wrong, error) for wrong, error, took in compared if took < 0.002]  # not held up between the readings
+    assert len(quick) > 500
+    uncovered = [one for one in quick if abs(one[0]) > one[1] + 0.0005]
+    assert len(uncovered) <= len(quick) // 100, uncovered
+    late = sorted(abs(wrong) for wrong, _ in quick[len(quick) // 2 :])
+    assert late[len(late) * 9 // 10] < 0.001
 
 
 @pytest.mark.soak

@@ -48,3 +48,21 @@ def test_two_sinks_agree_on_the_time_of_each_block(fission: CommandLine, seed: i
     every = [float(second) for row in result for second in row[:2]]
     assert all(row[0] < row[1] for row in result), "a pair of blocks has the time of its first and of its second block"
     assert len(set(every)) == len(every)
+
+
+NETWORK_TIMES = """
+class Asks(PythonJob):
+    def setup(self, *args, **kwargs):
+        self.first = self.network_time()
+    def run(self, value):
+        now = self.network_time()
+        print(self.first.error_s, now.error_s, abs(now - time.time()) < 0.5)
+"""
+
+
+@pytest.mark.slow
+def test_the_networks_time_in_a_simulation_is_that_of_this_machine(fission: CommandLine) -> None:
+    fission.project(project_of("Numbers(3, outputs=[PicklePipe(1)]), Asks(inputs=[PicklePipe(1)])", jobs=NETWORK_TIMES))
+    ran = Stage(fission, sink=2).run()
+    assert ran.summary.exit_code == 0, ran
+    assert ran.printed(2) == ["inf 0.0 True"] * 3

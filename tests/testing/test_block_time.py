@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from fission.core.base import collecting
 from fission.core.block_time import BlockTime
 from fission.core.jobs import BytesSinkJob, CSVSinkJob, ForwardingJob, PythonJob
 from fission.core.network import Network
+from fission.core.network_time import NetworkTime
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
 from fission.errors import JobFailed
@@ -194,3 +196,27 @@ def test_an_emulated_job_gets_the_present(tmp_path: Path) -> None:
     before = time.time()
     with emulate(alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]), tmp_path) as job:
         assert before <= job(1)[0] <= time.time()
+
+
+class Tells(PythonJob):
+    """Stamps its blocks in the network's time."""
+
+    BLOCK_TIME = True
+
+    def run(self) -> Iterator[Any]:
+        self.block_time = self.network_time()
+        yield self.block_time.error_s
+
+
+def test_a_source_may_stamp_in_the_networks_time(tmp_path: Path) -> None:
+    before = time.time()
+    show = Show(inputs=[PicklePipe(1)])
+    assert run_network([Tells(outputs=[PicklePipe(1)]), show], folder=tmp_path)[show] == [0.0]
+    assert before <= Show.last[0].earliest <= time.time()
+
+
+def test_the_time_of_the_network_is_a_float_with_an_error() -> None:
+    now = PythonJob.network_time(Show())
+    assert type(now - 1.0) is float
+    assert pickle.loads(pickle.dumps(now)) == now
+    assert pickle.loads(pickle.dumps(NetworkTime(5.0, 0.25))).error_s == 0.25

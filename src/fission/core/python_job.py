@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from fission.core.base_job import BaseJob, ComputedAttribute
 from fission.core.block_time import BlockTime
 from fission.core.head import FINISHED, Head
+from fission.core.network_time import NetworkTime
 from fission.errors import DefinitionError, Stopped, ValueFitError, error_text
 
 if TYPE_CHECKING:
@@ -130,6 +132,19 @@ class PythonJob(BaseJob):
         self.finished = True
         if self.HEAD and isinstance(self.head, Head):  # a number gets the bit when it is sent
             self.head[FINISHED] = True
+
+    def network_time(self) -> NetworkTime:
+        """Return the time of day of the client's clock, which all jobs of the network share.
+
+        It is compared with the clock of this machine by the pulses of its node; `error_s` of the result
+        is its largest error. It does not jump when the clock of this machine is set. On the client's
+        machine, in `simulate` and outside of a network it is this machine's time, with the error 0.
+
+        The first call in `run` takes a round trip to the client, at most 1 s. If the clocks have not been
+        compared yet, and in `setup`, it is the time of this machine's clock, with an infinite error.
+        """
+        host = self.__dict__.get("_fission_host")
+        return NetworkTime(time.time(), 0.0) if host is None else host.network_time()
 
     def new_array(self, shape: int | Sequence[int], dtype: Any = float) -> numpy.ndarray[Any, Any]:
         """Return a numpy array to compute a result in, which is sent without being copied.

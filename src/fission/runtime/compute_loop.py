@@ -17,6 +17,7 @@ from fission.runtime.checkpointer import make_checkpointer
 from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.endpoint_shell import EndpointShell
 from fission.runtime.heads import HeadsIn
+from fission.runtime.network_time import NetworkTimeSource
 from fission.runtime.results import ResultsOut
 from fission.runtime.sink_position import SinkSync
 
@@ -71,6 +72,7 @@ class ComputeLoop:
         self._checkpointer = make_checkpointer(job, shell, bundle)
         self._sink: SinkSync | None = None
         self._restarted = bundle.incarnation > 1
+        self._network_time = NetworkTimeSource(shell)
         self._timed_in = any(pipe.id in bundle.timed for pipe in job.inputs)
         self._timed_out = any(pipe.id in bundle.timed for pipe in job.outputs)
         self._number = 0

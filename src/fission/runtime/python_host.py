@@ -7,6 +7,7 @@ from threading import get_ident
 from typing import Any
 
 from fission.core.block_time import BlockTime
+from fission.core.network_time import NetworkTime
 from fission.errors import DefinitionError
 from fission.protocol.align import Aligner
 from fission.protocol.block_times import unpack
@@ -116,6 +117,10 @@ class PythonHost(SourceLoop, ConnectorLoop):
         if job._fission_is_source:
             return BlockTime.now()
         return BlockTime(*unpack(self._shell.endpoint.times.of(self.current_number)))
+
+    def network_time(self) -> NetworkTime:
+        """Return the client's time of day; see `PythonJob.network_time`."""
+        return self._network_time.read(asks=self._set_up)
 
     @property
     def current_number(self) -> int:

@@ -34,8 +34,8 @@ from fission.protocol import frames
 from fission.protocol.block_times import pack
 from fission.protocol.large_blocks import add_times
 from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Stamp, Starved, Times
-from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
-from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
+from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientClock, ClientToJob
+from fission.protocol.messages.job_to_client import AskClock, SaveSnapshot, WorkDone
 from fission.protocol.messages.process_to_engine import ProcessReport, read_report
 from fission.testing.job_folder import claim_folder
 
@@ -298,6 +298,8 @@ class JobStage:
         if isinstance(decoded, JobMessage):
             if isinstance(decoded.message, WorkDone):
                 self.command(AcknowledgeEnd())
+            elif isinstance(decoded.message, AskClock):
+                self.command(ClientClock(local=True))
             elif isinstance(decoded.message, SaveSnapshot):
                 self.command(CheckpointStored(generation=decoded.message.generation, block=decoded.message.block))
         elif isinstance(decoded, End):

@@ -19,6 +19,7 @@ from fission.client.reports.summary import JobSummary
 from fission.client.run.inbox import Inbox
 from fission.client.run.job_events import JobEvents
 from fission.client.run.jobs.bundles import Addresses, Bundles
+from fission.client.run.jobs.clock_reports import ClockReports
 from fission.client.run.jobs.counters import Counters, restarted_pipes
 from fission.client.run.jobs.job_channel import JobChannel
 from fission.client.run.jobs.path_latencies import PathLatencies
@@ -142,6 +143,7 @@ class Coordinator:
         machine = lambda node: node if several and not self.known_nodes.local(node) else ""  # noqa: E731
         self.latencies = PathLatencies(network, self.processes, machine, clock, deadline_s=deadline_s)
         self.clocks = NodeClocks()
+        self._clock_reports = ClockReports(self.clocks, machine, self.supervisor.newest, self._channel.command)
         self._inbox = Inbox(engine, transport, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
@@ -164,6 +166,7 @@ class Coordinator:
             self.processes,
             self._stalled_jobs,
             self.latencies,
+            self._clock_reports,
             self._reports,
             self._checkpoints,
             engine,
@@ -348,6 +351,7 @@ class Coordinator:
             self.observer.warning(text)
         if (clock := self.clocks.steady(pulse.name)) is not None:
             self.latencies.clock_measured(pulse.name, clock)
+            self._clock_reports.measured(pulse.name)
 
     def _note_lost(self, node: str) -> None:
         """Note that a node's jobs are lost, in case no later incarnation ends."""

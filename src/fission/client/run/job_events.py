@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from fission.client.reports.job_outcome import outcome_of
 from fission.client.reports.job_reports import JobReports
+from fission.client.run.jobs.clock_reports import ClockReports
 from fission.client.run.jobs.counters import Counters
 from fission.client.run.jobs.job_channel import JobChannel
 from fission.client.run.jobs.path_latencies import PathLatencies
@@ -20,6 +21,7 @@ from fission.ports import Engine, JobExited, NodeName, Observer
 from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import AcknowledgeEnd
 from fission.protocol.messages.job_to_client import (
+    AskClock,
     BlocksReplayed,
     CountsReport,
     JobHello,
@@ -49,6 +51,7 @@ class JobEvents:
         processes: JobProcesses,
         stalled_jobs: StalledJobs,
         latencies: PathLatencies,
+        clock_reports: ClockReports,
         reports: JobReports,
         checkpoints: CheckpointService,
         engine: Engine,
@@ -67,6 +70,7 @@ class JobEvents:
             processes: lose each process that has ended.
             stalled_jobs: know which processes were killed because they made no progress.
             latencies: get the times that blocks were under way.
+            clock_reports: answer jobs that ask for the client's clock.
             reports: get the end of each job.
             checkpoints: store what jobs send.
             engine: brings snapshots to jobs on other machines.
@@ -77,6 +81,7 @@ class JobEvents:
         self._names, self._supervisor, self._nodes, self._channel = names, supervisor, nodes, channel
         self._counters, self._processes, self._stalled_jobs = counters, processes, stalled_jobs
         self._latencies, self._reports, self._checkpoints, self._engine = latencies, reports, checkpoints, engine
+        self._clock_reports = clock_reports
         self._log, self._on_console, self._clock = event_log, on_console, clock
 
     async def message(self, found: JobMessage, observer: Observer) -> JobReady | Replayed | None:
@@ -116,6 +121,8 @@ class JobEvents:
                 name = f"{message.generation}.{message.block}"
                 pieces = self._checkpoints.pieces(job, message.generation, message.block)
                 await self._engine.bring(job, incarnation, NodeName(node), name, pieces)
+            case AskClock():
+                self._clock_reports.asked(job, incarnation)
             case SaveSnapshot() | SnapshotStable() | RetainValue():
                 self._checkpoints.take(job, message, found.payload)
             case _:

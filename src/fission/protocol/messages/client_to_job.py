@@ -173,6 +173,27 @@ class MeasureJob(Message, frozen=True, tag="measure_job"):
     key: Whole
 
 
+class ClientClock(Message, frozen=True, tag="client_clock"):
+    """The client's clock, compared with that of the job's machine (`fission.protocol.network_clock`).
+
+    Attributes:
+        known: whether the clocks have been compared; otherwise only ``local`` means something.
+        local: whether the client is on the same machine.
+        offset_s: seconds by which the clock of the job's machine that cannot be set is ahead of the
+            client's.
+        error_s: largest error of the offset.
+        drift: seconds per second by which the offset grows.
+        wall_s: time of day of the client minus its clock that cannot be set, in seconds.
+    """
+
+    known: bool = False
+    local: bool = False
+    offset_s: float = 0.0
+    error_s: float = 0.0
+    drift: float = 0.0
+    wall_s: float = 0.0
+
+
 class RunBlock(Message, frozen=True, tag="run_block"):
     """Emulator only: a source, or a job whose inputs are all ASYNC, may run further compute blocks.
 
@@ -187,7 +208,7 @@ class RunBlock(Message, frozen=True, tag="run_block"):
 
 ClientToJob: TypeAlias = (
     "InputLine | EndOfInput | WirePipe | RewirePipe | RepeatReports | ReachClient | CloseOutput | AcknowledgeEnd | ResetGeneration"
-    " | CheckpointStored | ValueStored | OpenTap | ExtendTap | CloseTap | MeasureJob | RunBlock"
+    " | CheckpointStored | ValueStored | OpenTap | ExtendTap | CloseTap | MeasureJob | ClientClock | RunBlock"
 )
 
 CODEC: Codec[ClientToJob] = Codec(
@@ -207,5 +228,6 @@ CODEC: Codec[ClientToJob] = Codec(
     ExtendTap,
     CloseTap,
     MeasureJob,
+    ClientClock,
     RunBlock,
 )

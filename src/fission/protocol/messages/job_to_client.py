@@ -294,9 +294,13 @@ class BlockRan(Message, frozen=True, tag="block_ran"):
     number: Whole
 
 
+class AskClock(Message, frozen=True, tag="ask_clock"):
+    """Report the client's clock to this job, now and whenever it has been measured again."""
+
+
 JobToClient: TypeAlias = (
     "JobHello | CountsReport | BlocksReplayed | WorkDone | LinesTaken | JobWarning | SnapshotNeeded | SaveSnapshot | SnapshotStable"
-    " | RetainValue | TapCopies | JobMeasured | BlockRan"
+    " | RetainValue | TapCopies | JobMeasured | AskClock | BlockRan"
 )
 
 CODEC: Codec[JobToClient] = Codec(
@@ -313,5 +317,6 @@ CODEC: Codec[JobToClient] = Codec(
     RetainValue,
     TapCopies,
     JobMeasured,
+    AskClock,
     BlockRan,
 )

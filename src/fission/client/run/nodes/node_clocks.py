@@ -55,6 +55,10 @@ class NodeClocks:
                 steps.append(f"the clock of node {node} {_was_set(step)}")
         return steps
 
+    def own_wall_s(self) -> float:
+        """Return the time of day of this machine minus its `time.monotonic`, in seconds."""
+        return self._wall()
+
     def joined(self, node: str) -> None:
         """Note that a node has joined, perhaps again: if its machine was started again, another clock has begun."""
         self._steady.pop(node, None)
