@@ -297,3 +297,16 @@ def test_the_history_forgets_what_is_old_and_keeps_series_aligned(tab: Tab, shar
         return history.data('1', ['in', 'out']);
     }"""
     assert tab.evaluate(script) == [[5, 12], [2, None], [7, 8]]
+
+
+@pytest.mark.parametrize(("times", "shown"), [([100], [90, 100]), ([100, 101], [91, 101]), ([100, 400], [100, 400])])
+def test_a_chart_of_one_moment_does_not_reach_over_years(tab: Tab, shared: Page, times: list[int], shown: list[int]) -> None:
+    tab.goto(shared.address)
+    script = """async (times) => {
+        const { LineChart } = await import('/page/chart.js');
+        const chart = new LineChart(document.querySelector("main"), 100, ["a"]);
+        chart.show([times, times]);
+        await Promise.resolve();
+        return [chart.chart.scales.x.min, chart.chart.scales.x.max];
+    }"""
+    assert tab.evaluate(script, times) == shown

@@ -9,11 +9,11 @@ const NARROWEST = 200;
 /** Seconds that a chart has at least: one of a single moment would reach over years. */
 const LEAST_S = 10;
 
-/** @param {unknown} _ the chart @param {number | null} first second of the data, if there are any @param {number | null} last
- * @returns {[number, number]} the seconds that are shown */
-function spread(_, first, last) {
-  const end = last ?? Date.now() / 1000;
-  return [Math.min(first ?? end, end - LEAST_S), end];
+/** @param {uPlot} chart @returns {[number, number]} the seconds that are shown */
+function spread(chart) {
+  const times = chart.data[0];
+  const end = times[times.length - 1] ?? Date.now() / 1000;
+  return [Math.min(times[0] ?? end, end - LEAST_S), end];
 }
 
 /** @param {string} name of a custom property */
