@@ -299,6 +299,18 @@ def test_the_history_forgets_what_is_old_and_keeps_series_aligned(tab: Tab, shar
     assert tab.evaluate(script) == [[5, 12], [2, None], [7, 8]]
 
 
+def test_the_history_begins_anew_if_the_clock_is_set_back(tab: Tab, shared: Page) -> None:
+    """It would keep what lies in the future until that has come, and draw lines to and fro."""
+    tab.goto(shared.address)
+    script = """async () => {
+        const { History } = await import('/page/model.js');
+        const history = new History(10);
+        for (const now of [5000, 5001, 100, 101]) history.add('1', now, { in: now });
+        return history.data('1', ['in']);
+    }"""
+    assert tab.evaluate(script) == [[100, 101], [100, 101]]
+
+
 @pytest.mark.parametrize(("times", "shown"), [([100], [90, 100]), ([100, 101], [91, 101]), ([100, 400], [100, 400])])
 def test_a_chart_of_one_moment_does_not_reach_over_years(tab: Tab, shared: Page, times: list[int], shown: list[int]) -> None:
     tab.goto(shared.address)

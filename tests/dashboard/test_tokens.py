@@ -11,6 +11,7 @@ import pytest
 
 from fission.dashboard import access
 from fission.dashboard.access import Access, Grant, Role
+from fission.dashboard.server import valid_grants
 from fission.dashboard.tokens import MOST_TOKENS, TOKENS_FILE, TokenStore
 from fission.errors import UserError
 from tests.waiting import CommandLine
@@ -121,3 +122,17 @@ def test_new_keys_end_what_was_stolen_with_the_old_ones(fission: CommandLine, tm
     assert not any(path.name in ("ca.key", "tokens.json") for path in keys.iterdir()), "they would go to each node"
     fission.run("keys", "--dir", str(keys), "--renew")
     assert list((tmp_path / "keys-pages").iterdir()) == []
+
+
+def test_a_damaged_file_lets_nobody_in_and_is_logged_once(store: TokenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a running server: each of its requests reads the tokens, and none must fail by that."""
+    token = store.make("anna", Role.OPERATOR)
+    found = Access({}, valid_grants(store))
+    assert found.visitor(token=token) is not None
+    whole = (tmp_path / TOKENS_FILE).read_text()
+    (tmp_path / TOKENS_FILE).write_text(whole[:-20])
+    assert [found.visitor(token=token), found.session(token)] == [None, None]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "are damaged" in caplog.text
+    (tmp_path / TOKENS_FILE).write_text(whole + "\n")
+    assert found.visitor(token=token) is not None

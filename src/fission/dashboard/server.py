@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from fission import durable, ownership
 from fission.adapters.keys import default_folder
 from fission.core.addresses import bracketed
-from fission.dashboard.access import Access, Role
+from fission.dashboard.access import Access, Grant, Role
 from fission.dashboard.certificates import PageCertificate, server_context
 from fission.dashboard.connections import PageConnection
 from fission.dashboard.guarded import PAGE
@@ -82,9 +82,28 @@ def serve(make: Callable[[], Site], host: str, port: int, announce: Callable[[st
             certificate.renew(datetime.now(timezone.utc))
             store = TokenStore(pages_folder(keys))
             token = "" if store.grants() else store.make(FIRST_TOKEN, Role.OPERATOR)
-            access = Access({}, store.grants)
+            access = Access({}, valid_grants(store))
         address = f"{scheme}://{found.shown}:{found.port}/" + (f"?token={token}" if token else "")
         asyncio.run(_serve(make, found, access, certificate, lambda: announce(address), while_open))
+
+
+def valid_grants(store: TokenStore) -> Callable[[], Sequence[Grant]]:
+    """Return what returns the valid tokens: none while their file cannot be read, which is logged."""
+    logged = ""
+
+    def grants() -> Sequence[Grant]:
+        nonlocal logged
+        try:
+            found = store.grants()
+        except UserError as why:
+            if str(why) != logged:
+                log.error("no token of the page is valid: %s", why)
+            logged = str(why)
+            return ()
+        logged = ""
+        return found
+
+    return grants
 
 
 async def _serve(

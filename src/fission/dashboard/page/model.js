@@ -83,7 +83,9 @@ export class History {
 
   /** @param {string} key of what is measured @param {number} now seconds @param {Record<string, number | null>} values */
   add(key, now, values) {
-    const row = this.rows.get(key) ?? { times: [], series: {} };
+    let row = this.rows.get(key);
+    const last = row?.times[row.times.length - 1] ?? now;
+    if (!row || last > now) row = { times: [], series: {} }; // the clock was set back: what came before would lie in the future
     this.rows.set(key, row);
     row.times.push(now);
     for (const name of Object.keys(values)) row.series[name] ??= Array(row.times.length - 1).fill(null);
