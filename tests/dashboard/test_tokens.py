@@ -124,7 +124,7 @@ def test_new_keys_end_what_was_stolen_with_the_old_ones(fission: CommandLine, tm
     assert list((tmp_path / "keys-pages").iterdir()) == []
 
 
-def test_a_damaged_file_lets_nobody_in_and_is_logged_once(store: TokenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_lets_no_viewer_in_and_is_logged_once(store: TokenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of a running server: each of its requests reads the tokens, and none must fail by that."""
     token = store.make("anna", Role.OPERATOR)
     found = Access({}, valid_grants(store))
