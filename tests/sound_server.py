@@ -144,7 +144,7 @@ class SoundServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
-        self._end_others("mic", "room", "hears")
+        self._end_others(*(device for device, _ in self._others))
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(10)
@@ -192,6 +192,17 @@ class SoundServer:
         self.pactl("set-default-source", "hears")
         self._start("hears", [sys.executable, "-c", REPEATS, str(pipe), str(self.rate), str(self.channels), str(path)])
         self._start("hears", ["parec", "--raw", "--device=hears", f"--latency-msec={LATENCY_MS}"])
+
+    def split(self, *names: str) -> None:
+        """Make a device for each channel of the default microphone, under names that PortAudio lists too."""
+        source = self.pactl("get-default-source").strip()
+        places = ("front-left", "front-right")
+        with (self._folder / "asound.conf").open("a", encoding="ascii") as file:
+            for name, place in zip(names, places, strict=True):
+                form = [f"master_channel_map={place}", "channels=1", "channel_map=mono", "remix=no"]
+                self.pactl("load-module", "module-remap-source", f"master={source}", f"source_name={name}", *form)
+                file.write(f"pcm.{name} {{ type pulse device {name} hint.description {name} }}\n")
+                self._start(name, ["parec", "--raw", f"--device={name}", f"--latency-msec={LATENCY_MS}"])
 
     def _start(self, device: str, command: list[str]) -> None:
         null, env = subprocess.DEVNULL, {**os.environ, **self.environment}

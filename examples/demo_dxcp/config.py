@@ -1,8 +1,9 @@
 """The network demo_dxcp."""
 
+import os
 from pathlib import Path
 
-from fission.connectors.audio import WavSinkJob
+from fission.connectors.audio import MicrophoneJob, WavSinkJob
 from fission.core.jobs import CSVSinkJob
 from fission.core.pipes import PicklePipe
 
@@ -22,21 +23,29 @@ SNR_DB = 20.0  # the voice's power over that of each microphone's noise
 # enough to watch a node being killed half-way.
 SPEED = 20.0
 
+# Whether to listen to two microphones instead, until Ctrl-C. So it is after `python3 manage.py demo_dxcp simulate --live`.
+LIVE = "LIVE" in os.environ
+LIVE_DEVICES = (None, None)  # as `fission audio devices` lists them; None: the default one
+
 # A file for the second recording at the first one's rate, or None. With a file, the network has a fifth job.
 SYNCHRONISED = None
 
 # --- The network ------------------------------------
 
-SCENE = scene.Scene(SECONDS, RATE_OFFSET_PPM, TIME_OFFSET_MS, SNR_DB)
-scene.make(Path(__file__).resolve().parent / "recordings", SCENE)
+if LIVE:
+    truth = None
+    sources = [MicrophoneJob(device, scene.RATE, 1, FRAME, outputs=[FramePipe(number)]) for number, device in enumerate(LIVE_DEVICES, 1)]
+else:
+    truth = (RATE_OFFSET_PPM, TIME_OFFSET_MS)
+    scene.make(Path(__file__).resolve().parent / "recordings", scene.Scene(SECONDS, *truth, SNR_DB))
+    sources = [RecordingJob(name, FRAME, SPEED, outputs=[FramePipe(number)]) for number, name in enumerate(scene.FILES, 1)]
 
 SOUND = [] if SYNCHRONISED is None else [PicklePipe(105)]
 
 JOBS = [
-    RecordingJob(scene.FILES[0], FRAME, SPEED, outputs=[FramePipe(1)]),
-    RecordingJob(scene.FILES[1], FRAME, SPEED, outputs=[FramePipe(2)]),
+    *sources,
     SynchroniserJob(
-        truth=(RATE_OFFSET_PPM, TIME_OFFSET_MS),
+        truth,
         inputs=[FramePipe(1), FramePipe(2)],
         outputs=[SecondsPipe(101), RateOffsetPipe(102), TimeOffsetPipe(103), ResidualPipe(104), *SOUND],
     ),

@@ -46,7 +46,7 @@ def test_the_csv_is_that_of_one_process_when_the_node_of_the_loop_dies(fission: 
     for name, value in (("SECONDS", "12.0"), ("SPEED", "None"), ("RATE_OFFSET_PPM", "-150.0")):
         text, found = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value}", text)
         assert found == 1
-    text = text.replace("offsets.csv", "result.csv").replace(" RecordingJob(", " Gated(")
+    text = text.replace("offsets.csv", "result.csv").replace("[RecordingJob(", "[Gated(")
     fission.project({"net/config.py": text.replace("\n# --- The network", CONFIG.format(go=str(go)) + "\n# --- The network")})
     copied(fission.root)
 

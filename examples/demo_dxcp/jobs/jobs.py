@@ -91,11 +91,17 @@ class SynchroniserJob(PythonJob):
         return (*row, block)[: len(self.outputs)]
 
     def continued(self, *inputs):
-        """Return the samples of each input, with silence where some were lost; after a long gap, begin anew."""
+        """Return the samples of each input, with silence where some were lost; after a long gap, begin anew.
+
+        Microphones that number their samples by the time of day begin at different ones: the later one begins with silence.
+        """
         gaps = [blocks[0].first_sample - expected for blocks, expected in zip(inputs, self.expected, strict=True) if expected is not None]
         if any(not 0 <= gap <= MAX_GAP for gap in gaps):
             print(f"samples were lost ({max(gaps, key=abs)} of at most {MAX_GAP}): the estimation starts anew")
             self.begin()
+        begins = [blocks[0].first_sample for blocks in inputs]
+        if self.expected == [None, None] and max(begins) - min(begins) <= MAX_GAP:
+            self.expected = [min(begins)] * 2
         pieces = []
         for number, blocks in enumerate(inputs):
             parts = []

@@ -106,6 +106,24 @@ def test_lost_samples_are_silence_and_after_many_it_starts_anew(job, recorded, c
     assert "the estimation starts anew" in capsys.readouterr().out
 
 
+def test_microphones_that_number_by_the_time_of_day_may_begin_apart(job, recorded):
+    made, first, second = recorded
+    length, apart = 9 * dxcp.RATE, 3000
+    # The second one began `apart` samples later, and says so.
+    first, second = blocks(first[:length], 10**13), blocks(second[apart : length + apart], 10**13 + apart)
+    for place in range(0, len(first) - 1, 2):
+        row = job.run(first[place : place + 2], second[place : place + 2])
+    assert row[1] == pytest.approx(made.rate_offset_ppm, abs=5)
+    assert row[2] == pytest.approx(made.time_offset_ms, abs=0.1)
+
+
+def test_two_microphones_are_heard_live(load_config, monkeypatch):
+    monkeypatch.setenv("LIVE", "yes")
+    jobs = load_config(LIVE_DEVICES=("left", "right"))["JOBS"]
+    assert [type(job).__name__ for job in jobs] == ["MicrophoneJob", "MicrophoneJob", "SynchroniserJob", "CSVSinkJob"]
+    assert [(job.device, job.rate, job.channels, job.block) for job in jobs[:2]] == [("left", 16000, 1, FRAME), ("right", 16000, 1, FRAME)]
+
+
 def test_other_sound_is_refused(job):
     good = blocks(np.zeros(2 * FRAME))
     for samples, rate, text in ((np.zeros(FRAME), 44100, "1 channels of 44100"), (np.zeros((FRAME, 2)), 16000, "2 channels of 16000")):
