@@ -146,13 +146,16 @@ class Detector:
     def _add_hop(self, sample: int, time: float | None, level_db: float, bands: np.ndarray, hop: int, rate: float) -> list[Event]:
         limits = self.limits
         if self._noise is None:
+            if level_db <= FLOOR_DB:
+                return []
             self._noise = bands.astype(float)
-        above = bands - self._noise
+        silent = level_db <= FLOOR_DB  # lost sound was replaced by zeros: neither loud, nor what the noise is like
+        above = np.zeros(len(bands)) if silent else bands - self._noise
         band = int(np.argmax(above))
         most = float(above[band])
         if self._measured * hop < limits.warm_up_s * rate:
-            self._measured += 1
-            self._noise = self._noise + above / self._measured
+            self._measured += not silent
+            self._noise = self._noise + above / max(1, self._measured)
             return []
         if self._start < 0:
             self._loud = self._loud + 1 if most >= limits.on_db else 0

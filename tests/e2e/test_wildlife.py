@@ -121,9 +121,7 @@ def results(folder: Path) -> dict[str, bytes]:
 def test_memory_stays_the_same_over_two_hours_of_sound(fission: CommandLine) -> None:
     fission.project({})
     text = replaced((EXAMPLE / "config.py").read_text(), SPEED="240.0")
-    made = 'scene.make(HERE / "recordings", {"north": 1, "south": 2}, files=2, seconds=30.0)'
-    assert made in text
-    copied(fission.root).write_text(text.replace(made, ""))
+    copied(fission.root).write_text(replaced(text, MAKE="False"))
     sys.path.insert(0, str(fission.root))
     try:
         import numpy as np

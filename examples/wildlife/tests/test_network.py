@@ -54,3 +54,11 @@ def test_the_size_of_blocks_does_not_matter(load_config, fission_network, block)
         assert texts[0] == texts[1]
         clips = [{path.name: path.read_bytes() for path in (ran.folders[number - 1] / "clips").iterdir()} for ran in (usual, other)]
         assert clips[0] == clips[1]
+
+
+def test_a_microphone_is_heard_live(load_config, monkeypatch, tmp_path):
+    monkeypatch.setenv("LIVE", "yes")
+    jobs = load_config(LIVE_DEVICES={"pond": "USB"})["JOBS"]
+    assert [type(job).__name__ for job in jobs] == ["MicrophoneJob", "FeaturesJob", "DetectorJob", "ClipJob", "EventCSVJob"]
+    assert (jobs[0].device, jobs[0].rate, jobs[0].channels) == ("USB", 48000, 1)
+    assert not (tmp_path / "recordings").exists()

@@ -79,6 +79,15 @@ def test_rain_is_an_event_that_ends_and_becomes_the_noise():
     assert len(two) == 2
 
 
+def test_zeros_in_place_of_lost_sound_change_neither_noise_nor_events():
+    lost = [[-120.0, -120.0]]
+    for before in (0, 60):
+        sound = hops((before, -60)) + lost * 300 + hops((60, -60), (10, -52), (60, -60))
+        assert found(Detector(), sound) == []
+    (event,) = found(Detector(), hops((60, -60), (20, -40)) + lost * 300 + hops((60, -60)))
+    assert event.end == 80 * HOP
+
+
 def test_sound_is_kept_for_as_long_as_an_event_may_need_it():
     detector = Detector()
     assert detector.add(features([QUIET] * 60)).keep_from == 60 * HOP - 8000
