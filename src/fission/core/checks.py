@@ -5,7 +5,7 @@ attribute_checks.py checks the types and ranges of class attributes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fission.core.base_node import group_names
 from fission.core.block_file import BlockFile
 from fission.core.dummies import dummy_fault
 from fission.core.executable_job import ExecutableJob
+from fission.core.groups import ANNOUNCED
 from fission.core.nodes import MultiNode
 from fission.core.pipes import OptionalMixIn
 from fission.core.python_job import LocalJob, PythonJob
@@ -381,9 +382,11 @@ def place_warnings(network: JobGraph) -> list[str]:
     return [f"no node for {', '.join(job._fission_name for job in lost)}: {wanted}{why}"]
 
 
-def _can_go(job: BaseJob, nodes: Iterable[BaseNode]) -> bool:
+def _can_go(job: BaseJob, nodes: Sequence[BaseNode]) -> bool:
     wanted = set(group_names(job.GROUPS))
     default = str(job.DEFAULT_NODE or "")
     if "LOCAL" in wanted:
         return True
+    if nodes and not wanted.isdisjoint(ANNOUNCED):
+        return True  # which nodes have one is not known before they answer
     return any(not wanted.isdisjoint(node.groups) or (default and (default == node.name or node.admits(default))) for node in nodes)

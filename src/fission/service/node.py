@@ -47,6 +47,7 @@ from fission.protocol.messages.client_to_node import (
 from fission.protocol.messages.node_to_client import Answer, NodeClaimed, OrderDone, OrderRefused
 from fission.protocol.messages.order_envelopes import unwrap_order, versions_of, wrap_answer
 from fission.protocol.node_lease import LeaseState, NodeLease
+from fission.service.announced_groups import AnnouncedGroups
 from fission.service.archive_store import ArchiveStore
 from fission.service.client_link import ClientLink
 from fission.service.health import HealthSocket
@@ -105,7 +106,8 @@ class NodeService:
             options, self._engine, self._lease, self._client, self._run_folder, self._shared_prefix, lambda: self._own_ip
         )
         self._health = HealthSocket(self._run_folder, self._state)
-        visits = Visits(options, self._lease, lambda: self._own_ip)
+        self._announced = AnnouncedGroups(options.announce)
+        visits = Visits(options, self._lease, lambda: self._own_ip, self._announced)
         self._handlers: Mapping[type[Order], Handler] = {
             ClaimNode: self._claim,
             InstallArchive: self._jobs.install,
@@ -132,6 +134,7 @@ class NodeService:
             works = (self._follow_route(), self._connect(), self._jobs.follow(), self._pulse(), self._links.run())
             tasks = [asyncio.create_task(work) for work in works]
             self._on_ready()
+            self._announced.begin()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
@@ -140,6 +143,7 @@ class NodeService:
             self._health.close()
             self._client.say_goodbye()
             await end_all(tasks)
+            await self._announced.close()
             await self._engine.close()
             self._client.close()
             self._links.close()
@@ -253,6 +257,7 @@ class NodeService:
     async def _claim(self, order: ClaimNode, blob: bytes) -> Answer:
         if error := difference(order.versions, self._options.versions, self._options.name):
             return self._refused(error)
+        groups = await self._announced.current(fresh=not self._lease.running)
         archives = ArchiveStore(folder_of(self._options.root, order.root))
         await asyncio.to_thread(archives.prepare)
         lease, folder, now = self._lease.number, self._jobs.lease_folder, time.monotonic()
@@ -277,6 +282,7 @@ class NodeService:
             probe_port=self._links.port,
             running=tuple(sorted(self._lease.running)),
             acknowledged=self._lease.acknowledged,
+            groups=groups,
         )
 
     async def _dismiss(self, order: DismissNode, blob: bytes) -> Answer:

@@ -25,6 +25,7 @@ class NodeOptions:
         versions: versions of Python, fission and Dask.
         preload: modules that the fork server loads.
         sweep: import string of the function that removes shared memory by prefix.
+        announce: groups to announce; None: what the machine has.
     """
 
     client: str
@@ -37,6 +38,7 @@ class NodeOptions:
     versions: Mapping[str, str]
     preload: tuple[str, ...]
     sweep: str
+    announce: tuple[str, ...] | None = None
 
 
 def folder_of(own: Path | None, clients: str) -> Path:

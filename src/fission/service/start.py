@@ -46,6 +46,7 @@ def serve(
     root: Path | None,
     keys_folder: Path | None,
     insecure: bool,
+    announce: tuple[str, ...] | None = None,
 ) -> int:
     """Run the service until SIGINT or SIGTERM; return its exit code.
 
@@ -61,6 +62,7 @@ def serve(
         root: folder for files; None: the client decides.
         keys_folder: folder of the network's keys; None: the one where `fission keys` makes them.
         insecure: whether to run without keys.
+        announce: groups to announce; None: what the machine has.
 
     Raises:
         UserError: there are no keys, or an address is invalid.
@@ -82,6 +84,7 @@ def serve(
         versions=versions(),
         preload=PRELOAD,
         sweep=SWEEP,
+        announce=announce,
     )
     _start_log()
     limit, jobs_here = raise_limit(), jobs or len(os.sched_getaffinity(0))

@@ -15,6 +15,7 @@ from fission.errors import UserError
 from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork, StoreArchive
 from fission.protocol.messages.node_to_client import Answer, ArchiveProgress, NetworkRemoved, NodeInspected, OrderRefused
 from fission.protocol.node_lease import LeaseState, NodeLease
+from fission.service.announced_groups import AnnouncedGroups
 from fission.service.archive_store import ArchiveStore
 from fission.service.options import NodeOptions, folder_of
 from fission.service.versions import difference
@@ -23,15 +24,16 @@ from fission.service.versions import difference
 class Visits:
     """Carries out the orders of clients that have no lease."""
 
-    def __init__(self, options: NodeOptions, lease: NodeLease, own_ip: Callable[[], str]) -> None:
+    def __init__(self, options: NodeOptions, lease: NodeLease, own_ip: Callable[[], str], announced: AnnouncedGroups) -> None:
         """Prepare.
 
         Args:
             options: settings of the service.
             lease: the node's lease, which names the client.
             own_ip: returns this machine's address.
+            announced: the groups that this machine is in.
         """
-        self._options, self._lease, self._own_ip = options, lease, own_ip
+        self._options, self._lease, self._own_ip, self._announced = options, lease, own_ip, announced
         self._means: Means | None = None
 
     async def inspect(self, order: InspectNode, blob: bytes) -> Answer:
@@ -42,7 +44,9 @@ class Visits:
         if order.first or self._means is None:
             self._means = Means(folder_of(options.root, order.root))
         self._means.sample(now)
-        return NodeInspected(name=options.name, ip=self._own_ip(), max_jobs=options.max_jobs, means=asdict(self._means.load()))
+        means = asdict(self._means.load())
+        groups = await self._announced.current(fresh=order.first and self._lease.state is not LeaseState.SERVING)
+        return NodeInspected(name=options.name, ip=self._own_ip(), max_jobs=options.max_jobs, means=means, groups=groups)
 
     async def store(self, order: StoreArchive, blob: bytes) -> Answer:
         """Store a piece of an archive."""

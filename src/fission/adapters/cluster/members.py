@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +27,10 @@ class Identity:
     groups: tuple[str, ...]
     max_jobs: int | None
     by_pattern: bool = False
+
+    def in_groups(self, announced: Sequence[str]) -> Identity:
+        """Return the same, also in the groups that the node's service announces."""
+        return dataclasses.replace(self, groups=tuple(dict.fromkeys((*self.groups, *announced))))
 
 
 class NodeDirectory(Protocol):

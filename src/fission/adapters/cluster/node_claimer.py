@@ -97,7 +97,7 @@ class NodeClaimer:
             if not self._dask.has(worker):
                 return
         self._arrivals.joined(ip)
-        self._on_joined(worker, identity, answer)
+        self._on_joined(worker, identity.in_groups(answer.groups), answer)
 
     def _order(self, *, follow: bool) -> ClaimNode:
         parameters = self._parameters

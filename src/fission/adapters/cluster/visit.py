@@ -206,7 +206,8 @@ class Visit:
             return name
         self._arrivals.joined(ip)
         max_jobs = found.max_jobs if identity.max_jobs is None else identity.max_jobs
-        self._nodes[identity.name] = Visited(identity.name, found.ip, identity.groups, max_jobs, found.means, worker)
+        groups = identity.in_groups(found.groups).groups
+        self._nodes[identity.name] = Visited(identity.name, found.ip, groups, max_jobs, found.means, worker)
         return ""
 
     def _on_dask_warning(self, text: str) -> None:

@@ -62,6 +62,14 @@ def _healthcheck(context: click.Context, _: click.Parameter, wanted: bool) -> No
     "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as for `fission keys`."
 )
 @click.option(
+    "--announce",
+    default="auto",
+    show_default=True,
+    metavar="GROUPS",
+    help="Groups that this node is in beside those of NODES: auto (HAS_MIC and HAS_LOUDSPEAKER, as the machine has them), none, or names "
+    "of these with commas.",
+)
+@click.option(
     "--insecure",
     is_flag=True,
     help="No encryption, for networks with SECURITY = False. Anyone who can reach this port can run code here.",
@@ -74,6 +82,7 @@ def command(
     jobs: int | None,
     root: Path | None,
     folder: Path | None,
+    announce: str,
     insecure: bool,
 ) -> int:
     """Serve as a node until Ctrl-C or SIGTERM.
@@ -101,4 +110,22 @@ def command(
         root=None if root is None else root.absolute(),
         keys_folder=folder,
         insecure=insecure,
+        announce=_announced(announce),
     )
+
+
+def _announced(text: str) -> tuple[str, ...] | None:
+    """Return the groups to announce; None: what the machine has.
+
+    Raises:
+        UserError: one is not a group that nodes announce.
+    """
+    from fission.core.groups import ANNOUNCED
+
+    if text == "auto":
+        return None
+    names = () if text == "none" else tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in ANNOUNCED:
+            raise UserError(f"--announce must be auto, none, or some of {', '.join(ANNOUNCED)} with commas, but has {name!r}")
+    return names

@@ -10,6 +10,7 @@ from fission.connectors.audio.devices import DeviceAwayError, Devices, quiet
 from fission.connectors.audio.microphone import DTYPES, SILENCE_S, device_faults
 from fission.connectors.audio.playing_line import PlayingLine
 from fission.connectors.audio.stream_job import as_block, report
+from fission.core.groups import HAS_LOUDSPEAKER
 from fission.core.python_job import PythonJob
 from fission.errors import DefinitionError, ValueFitError
 
@@ -58,6 +59,7 @@ class LoudspeakerJob(PythonJob):
         jumps: number of blocks that it played without the gap before them.
     """
 
+    GROUPS = HAS_LOUDSPEAKER
     MAX_GAP_S: float = 10.0
 
     def __init__(

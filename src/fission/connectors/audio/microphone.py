@@ -14,6 +14,7 @@ from fission.connectors.audio.devices import DeviceAwayError, Devices, quiet
 from fission.connectors.audio.recording_line import RecordingLine, RecordingPosition
 from fission.connectors.audio.stream_job import report
 from fission.core.audio_block import AudioBlock
+from fission.core.groups import HAS_MIC
 from fission.core.head import CORRUPTED
 from fission.core.python_job import PythonJob
 from fission.errors import DefinitionError, NodeFault
@@ -70,6 +71,7 @@ class MicrophoneJob(PythonJob):
         overruns: number of overruns that the device has reported.
     """
 
+    GROUPS = HAS_MIC
     CHECKPOINT = timedelta(seconds=1)
     HEAD = True  # to declare dummies
     MAX_GAP_S: float = 60.0

@@ -51,6 +51,7 @@ class NodeClaimed(Message, frozen=True, tag="node_claimed"):
         probe_port: UDP port at which it answers probes; 0: none.
         running: (job, incarnation) of what it runs of this run.
         acknowledged: number of the last exit report that a client has acknowledged in this lease.
+        groups: groups that it is in by itself, beside those of NODES.
     """
 
     name: str
@@ -61,6 +62,7 @@ class NodeClaimed(Message, frozen=True, tag="node_claimed"):
     probe_port: Port
     running: tuple[tuple[Whole, Whole], ...]
     acknowledged: Whole
+    groups: tuple[str, ...] = ()
 
 
 class NodeInspected(Message, frozen=True, tag="node_inspected"):
@@ -71,12 +73,14 @@ class NodeInspected(Message, frozen=True, tag="node_inspected"):
         ip: its address.
         max_jobs: how many jobs it takes.
         means: its load, by the names of `fission.core.nodes.NodeInfo`.
+        groups: groups that it is in by itself, beside those of NODES.
     """
 
     name: str
     ip: str
     max_jobs: Whole
     means: dict[str, int | float]
+    groups: tuple[str, ...] = ()
 
 
 class ArchiveProgress(Message, frozen=True, tag="archive_progress"):
