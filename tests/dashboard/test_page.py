@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import time
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fission.client.serve.control_server import ANSWER_S
 from fission.dashboard.metrics import JOB_MEASURES
 from tests.dashboard.pages import Page, owned, page_of
 from tests.e2e.support import network
@@ -178,6 +180,28 @@ def test_its_token_is_the_users_alone_and_stays(fission: CommandLine, project: P
     assert page_of(fission.start(*command)).token == first
     path.chmod(0o666)
     assert "must be changeable by its user and root alone" in fission.run(*command, exit_code=2).stderr
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_a_client_that_is_stopped_is_said_and_ctrl_c_does_not_wait_for_it(fission: CommandLine, client: Running) -> None:
+    server = fission.start("net", "dashboard", "--port", "0", "--no-browser")
+    page = page_of(server)
+    with closing(page.messages()) as messages:
+        first_of(messages, "patch", lambda patch: patch.get("running") is True)
+        os.kill(client.pid, signal.SIGSTOP)
+        try:
+            gone = first_of(messages, "patch", lambda patch: patch.get("running") is False)
+            assert "has not answered for 10 s; is it stopped?" in gone["reason"]
+            os.kill(client.pid, signal.SIGCONT)
+            first_of(messages, "patch", lambda patch: patch.get("running") is True)
+            os.kill(client.pid, signal.SIGSTOP)
+            began = time.monotonic()
+            server.interrupt()
+            server.wait(exit_code=130)
+            assert time.monotonic() - began < ANSWER_S, "it has not waited for an answer"
+        finally:
+            os.kill(client.pid, signal.SIGCONT)
 
 
 def test_a_port_that_is_taken_is_named(fission: CommandLine, project: Path) -> None:
