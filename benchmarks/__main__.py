@@ -34,6 +34,7 @@ PROGRAMS: dict[str, str | None] = {
     "failover": "--faults 3 --runs 1",
     "taps": "--runs 1 --seconds 1",
     "latency_sampling": "--pairs 8",
+    "block_times": "--runs 1 --blocks 100000",
     "page": "--runs 1 --seconds 1",
     "page_viewers": "--jobs 20 --nodes 2 --seconds 2",
     "sound_hour": "--runs 1 --minutes 1",

@@ -2,8 +2,8 @@
 
 pipe (pickle, bytes, length, own_pickle), checkpoint (CHECKPOINT of the jobs between) and state (bytes of a snapshot of theirs), in_place
 (jobs that change an array compute it where the next one reads it), program (path of an executable that runs in place of each job
-between), windows (false: links without windows and releases), hosts (the machines to run on), apart (the source on the host of the group
-FIRST, the hops on that of SECOND).
+between), windows (false: links without windows and releases), times (the sinks ask for the times of their blocks), hosts (the machines
+to run on), apart (the source on the host of the group FIRST, the hops on that of SECOND).
 """
 
 import json
@@ -42,6 +42,7 @@ def _between(hop):
     return jobs.Forward(**ends)
 
 
+jobs.Sink.BLOCK_TIME = bool(_order.get("times"))
 _sinks, _last = _order["sinks"], _order["hops"]
 JOBS = [
     jobs.Source(_order, outputs=[_pipe(1)] if _last > 1 else [_pipe(number) for number in range(1, _sinks + 1)]),
