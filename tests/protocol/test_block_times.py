@@ -214,7 +214,7 @@ def test_times_are_forgotten_when_their_blocks_are_sent(own: bool) -> None:
             times.arrived(Data(1, 1, 0, number, [b""], None, at(float(number))), 1)
         assert times.of_outputs(number, 1) == at(float(number))
         done = max(0, number - 50)
-        most = max(most, len(times._made) + len(times._arrived))
+        most = max(most, len(times._made) + len(times._arrived) + len(times._in_order))
     assert most <= LOOK_AT + 1
 
 

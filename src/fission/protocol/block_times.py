@@ -40,6 +40,8 @@ BYTES = _TIME.size
 MOST_GENERATIONS = 4
 #: Number of times from which old ones are looked for. Arbitrary; so large that a look costs nothing for each block.
 LOOK_AT = 1024
+#: Largest number of missing numbers that are kept as unknown. Arbitrary: with more, memory would grow with what was lost.
+MOST_MISSING = 1 << 14
 
 Time = tuple[float, float, float, float]
 
@@ -141,6 +143,49 @@ class ReceivedTimes:
         return generation, begin, bytes(found)
 
 
+class _Consecutive:
+    """The times of consecutive numbers. One thread writes; any thread may read."""
+
+    def __init__(self) -> None:
+        """Begin without times."""
+        self._kept: tuple[int, bytearray] = 1, bytearray()  # number of the first one; replaced as a whole, or its end grows
+
+    def __len__(self) -> int:
+        return len(self._kept[1]) // BYTES
+
+    @property
+    def end(self) -> int:
+        """The number after the last one."""
+        return self._kept[0] + len(self)
+
+    def put(self, first: int, times: bytes) -> None:
+        """Add times from number ``first`` on, after those that are there; numbers in between are unknown."""
+        missing = first - self.end
+        if not len(self) or missing > MOST_MISSING:
+            self._kept = first, bytearray(times)
+        elif missing:
+            self._kept[1].extend(UNKNOWN * missing + times)
+        else:
+            self._kept[1].extend(times)
+
+    def get(self, first: int, count: int) -> bytes:
+        """Return the times of ``count`` numbers from ``first`` on, one after the other."""
+        begin, times = self._kept
+        start = (first - begin) * BYTES
+        if start >= 0:
+            found = bytes(times[start : start + count * BYTES])
+            return found + UNKNOWN * (count - len(found) // BYTES)
+        before = min(begin - first, count)
+        return UNKNOWN * before + (self.get(first + before, count - before) if count > before else b"")
+
+    def forget(self, upto: float) -> None:
+        """Drop the times of numbers up to this one."""
+        begin, times = self._kept
+        number = int(min(upto + 1 - begin, len(self)))
+        if number > 0:
+            self._kept = begin + number, times[number * BYTES :]
+
+
 def _end(piece: tuple[int, bytes]) -> int:
     """Return the number after the last one of a piece."""
     return piece[0] + len(piece[1]) // BYTES
@@ -186,7 +231,9 @@ class BlockTimes:
         self._generation = 0
         self._arrived: dict[int, bytes] = {}  # by compute block of this generation
         self._coming: dict[int, dict[int, bytes]] = {}  # by newer generation and compute block
-        self._made: dict[int, bytes] = {}  # by output block, of a job with times of its own
+        self._in_order = _Consecutive()  # in its place, if a compute block is a block
+        self._made = _Consecutive()  # of output blocks, of a job with times of its own
+        self._again: dict[int, bytes] = {}  # by number: what blocks had that this source makes again
         self._look_at = LOOK_AT
         self._received = {pipe: ReceivedTimes(most) for pipe, most in asked_on.items()}
 
@@ -202,6 +249,11 @@ class BlockTimes:
             self._received[message.pipe].accept(message.sqn + len(message.payloads) - new, times[len(times) - new * BYTES :])
         if times is None or not new or not count or message.generation < self._generation:
             return
+        if self._one_by_one and message.generation == self._generation:
+            if len(self._in_order) >= self._look_at:
+                self._forget_arrived()
+            self._in_order.put(message.sqn + len(message.payloads) - new, times[len(times) - new * BYTES :])
+            return
         kept = self._arrived
         if message.generation > self._generation:
             kept = self._coming.setdefault(message.generation, {})
@@ -212,9 +264,6 @@ class BlockTimes:
             kept = self._arrived
         first = message.sqn + len(message.payloads) - new
         every = [times[at : at + BYTES] for at in range(len(times) - new * BYTES, len(times), BYTES)]
-        if self._one_by_one:
-            kept.update(zip(range(first, first + new), every, strict=True))
-            return
         for number, time in enumerate(every, first):
             block = (number - 1) // count + 1
             kept[block] = join(kept.get(block, UNKNOWN), time)
@@ -238,18 +287,20 @@ class BlockTimes:
         for index in range(len(times) // BYTES):
             time = times[index * BYTES : (index + 1) * BYTES]
             if time != UNKNOWN:
-                self._made.setdefault(first + index, time)
+                self._again.setdefault(first + index, time)
 
     def made(self, number: int, time: bytes) -> None:
-        """Set the time of a source's block, before it is put.
+        """Set the time of a source's next block, before it is put.
 
         Args:
             number: of the block.
-            time: packed; not used if the block has a time already.
+            time: packed; not used if an earlier incarnation has given the block another one.
         """
         if len(self._made) >= self._look_at:
             self._forget_made()
-        self._made.setdefault(number, time)
+        if self._again:
+            time = self._again.pop(number, time)
+        self._made.put(number, time)
 
     def of(self, block: int) -> bytes:
         """Return the time of a compute block of this generation.
@@ -257,7 +308,7 @@ class BlockTimes:
         Args:
             block: its number.
         """
-        return self._arrived.get(block, UNKNOWN)
+        return self._in_order.get(block, 1) if self._one_by_one else self._arrived.get(block, UNKNOWN)
 
     def of_outputs(self, first: int, count: int) -> bytes:
         """Return the times of output blocks that are sent now, one after the other.
@@ -266,15 +317,18 @@ class BlockTimes:
             first: number of the first block.
             count: number of blocks.
         """
-        numbers = range(first, first + count)
         if self.own:
             if len(self._made) >= self._look_at:
                 self._forget_made()
-            return b"".join([self._made.get(number) or self._made.setdefault(number, self.fresh()) for number in numbers])
+            if (end := self._made.end if len(self._made) else first) < first + count:  # of a program
+                self._made.put(end, self.fresh() * (first + count - end))
+            return self._made.get(first, count)
+        if self._ratio != 1:
+            return b"".join(map(self._of_output, range(first, first + count)))
+        if self._one_by_one:
+            return self._in_order.get(first, count)
         arrived = self._arrived
-        if self._ratio == 1:
-            return b"".join([arrived.get(number, UNKNOWN) for number in numbers])
-        return b"".join(map(self._of_output, numbers))
+        return b"".join([arrived.get(number, UNKNOWN) for number in range(first, first + count)])
 
     def _of_output(self, number: int) -> bytes:
         found = UNKNOWN
@@ -290,18 +344,20 @@ class BlockTimes:
         """Enter a new generation, after all blocks of this one were sent."""
         self._generation = generation
         self._arrived = self._coming.pop(generation, {})
+        self._in_order = _Consecutive()
+        for block in sorted(self._arrived) if self._one_by_one else ():
+            self._in_order.put(block, self._arrived[block])
         self._coming = {number: blocks for number, blocks in self._coming.items() if number > generation}
-        self._made = {}
+        self._made, self._again = _Consecutive(), {}
         self._look_at = LOOK_AT
 
     def _forget_arrived(self) -> None:
         done, sent = self._used()
         upto = min(done, sent if sent == inf else sent // self._ratio)
+        self._in_order.forget(upto)
         self._arrived = {block: time for block, time in self._arrived.items() if block > upto}
-        self._look_at = max(LOOK_AT, 2 * len(self._arrived))
+        self._look_at = max(LOOK_AT, 2 * (len(self._arrived) + len(self._in_order)))
 
     def _forget_made(self) -> None:
-        _, sent = self._used()
-        for number in [number for number in list(self._made) if number <= sent]:
-            del self._made[number]
+        self._made.forget(self._used()[1])
         self._look_at = max(LOOK_AT, 2 * len(self._made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any
@@ -12,6 +13,9 @@ from fission.errors import Stopped, ValueFitError, value_text
 from fission.protocol.block_times import pack
 from fission.runtime.codec import NOT_FROZEN
 from fission.runtime.compute_loop import ComputeLoop
+
+#: Types of results that have no time of their own.
+PLAIN = frozenset({int, float, bool, str, bytes, list, dict})
 
 
 class SourceLoop(ComputeLoop):
@@ -43,12 +47,17 @@ class SourceLoop(ComputeLoop):
 
     def _give_time(self, number: int, result: Any) -> None:
         """Set the time of a block: what the job has set, or that of its sound, or the present."""
-        job = self._job
-        time = job.__dict__.pop("block_time", None) if job.BLOCK_TIME else None
-        if time is None:
+        job, given = self._job, None
+        if job.BLOCK_TIME:
+            given = job.__dict__.pop("block_time", None)
+        if given is None and type(result) not in PLAIN:
             first = result[0] if type(result) is tuple and result else result
-            time = first.time if getattr(type(first), "TIMES_ITS_BLOCK", False) else None
-        self._shell.endpoint.times.made(number, pack(BlockTime.now() if time is None else _block_time(job, time)))
+            given = first.time if getattr(type(first), "TIMES_ITS_BLOCK", False) else None
+        if given is None:  # as `BlockTime.now`, for speed
+            now, steady = time.time(), time.monotonic()
+            self._shell.endpoint.times.made(number, pack((now, now, steady, steady)))
+        else:
+            self._shell.endpoint.times.made(number, pack(_block_time(job, given)))
 
     def _renumbering(self) -> Iterator[bool]:
         if self._shell.endpoint.reset_to != self._generation:
@@ -148,12 +157,12 @@ class SourceLoop(ComputeLoop):
             self._job.out_heads = [None] * len(self._outputs)
 
 
-def _block_time(job: Any, time: Any) -> BlockTime:
+def _block_time(job: Any, given: Any) -> BlockTime:
     """Return the time that a source has given its block."""
-    if isinstance(time, BlockTime):
-        return time
+    if isinstance(given, BlockTime):
+        return given
     try:
-        return BlockTime.at(float(time))
+        return BlockTime.at(float(given))
     except (TypeError, ValueError):
         must = "must be seconds since 1970 (a float), or a BlockTime"
-        raise ValueFitError(f"{job._fission_name}: block_time {must}, but is {value_text(time)}") from None
+        raise ValueFitError(f"{job._fission_name}: block_time {must}, but is {value_text(given)}") from None
