@@ -38,6 +38,7 @@ PROGRAMS: dict[str, str | None] = {
     "page": "--runs 1 --seconds 1",
     "page_viewers": "--jobs 20 --nodes 2 --seconds 2",
     "sound_hour": "--runs 1 --minutes 1",
+    "microphone_delay": "--runs 1 --blocks 300",
     "pipelines": None,
     "supervision": "--runs 1 --seconds 5",
 }

@@ -75,6 +75,7 @@ def test_the_windows_of_a_chain_can_be_taken_away(tmp_path: Path) -> None:
         ("taps", ["--runs", "1", "--seconds", "0.3"], 3),
         ("page", ["--runs", "1", "--seconds", "0.3"], 2),
         ("sound_hour", ["--runs", "1", "--minutes", "0.05"], 1),
+        pytest.param("microphone_delay", ["--runs", "1", "--blocks", "20"], 2, marks=pytest.mark.soak),
     ],
 )
 def test_a_program_shows_what_it_measures_and_what_is_wanted(tmp_path: Path, program: str, options: list[str], cases: int) -> None:

@@ -56,6 +56,7 @@ def test_blocks_have_number_and_time(room: Room) -> None:
     assert (first.samples.tolist(), first.samples.dtype, first.rate) == ([7] * 100, "int32", 1000)
     assert (first.first_sample, first.time) == (1_049_800, pytest.approx(1049.8))
     assert (second.first_sample, second.time, corrupted) == (1_049_900, pytest.approx(1049.9), False)
+    assert room.job.__dict__["block_time"] == second.time
     room.job.teardown()
     assert room.library.streams[0].state == "closed"
 

@@ -39,7 +39,8 @@ class MicrophoneJob(PythonJob):
     """Records sound with PortAudio, and sends it as `AudioBlock` objects, all of one length.
 
     `first_sample` of the first block is its `time` times `rate`, rounded: frames are numbered since
-    1970. From then on frames are counted. `time` is when the block's first frame was taken.
+    1970. From then on frames are counted. `time`, which is also
+    `block_time`, is when the block's first frame was taken.
 
     Lost frames are replaced by zeros, so that the number of a frame always says when it was taken. They are
     lost if the device reports an overrun, if it gives no frames for a second (it is unplugged, or its
@@ -71,6 +72,7 @@ class MicrophoneJob(PythonJob):
         overruns: number of overruns that the device has reported.
     """
 
+    BLOCK_TIME = True  # when a block's first frame was taken
     GROUPS = HAS_MIC
     CHECKPOINT = timedelta(seconds=1)
     HEAD = True  # to declare dummies
@@ -166,6 +168,7 @@ class MicrophoneJob(PythonJob):
                 self._fission_gone()
         if taken.replaced and self.head is not None:
             self.head[CORRUPTED] = True
+        self.block_time = taken.time
         return AudioBlock(taken.samples, self.rate, taken.number, taken.time)
 
     def teardown(self) -> None:
