@@ -39,7 +39,8 @@ def collect(folder: Path) -> None:
     """Fill a folder, which is emptied, with the pages of the repository and one for each public module."""
     shutil.rmtree(folder, ignore_errors=True)
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "images").glob("*.png")]
-    pages += (ROOT / "examples").rglob("README.md")
+    for example in (ROOT / "examples").rglob("README.md"):
+        pages += [example, *example.parent.glob("*.png")]
     for page in pages:
         copy = folder / page.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
