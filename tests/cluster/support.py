@@ -117,7 +117,7 @@ class Node:
         program: Sequence[str] = FISSION,
     ) -> None:
         """Start the service in a folder outside the project. ``root``: a folder other than its own; empty: none."""
-        words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), *options]
+        words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), "--announce", "none", *options]
         words += [] if root == Path() else ["--root", str(root or self.root)]
         environment = environment_with({**self._env, **(env or {})})
         command = [*program, "node", *words]

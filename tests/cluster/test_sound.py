@@ -28,8 +28,8 @@ def test_a_job_goes_where_a_microphone_is(cluster: MakeSite) -> None:
     """The first node has no sound device, the second one has, the third one is said to have a loudspeaker only."""
     with SoundServer() as server:
         site = cluster(3, start=False)
-        site[1].start(env={**server.environment, "PULSE_SERVER": "unix:/nowhere"})
-        site[2].start(env=dict(server.environment))
+        site[1].start("--announce", "auto", env={**server.environment, "PULSE_SERVER": "unix:/nowhere"})
+        site[2].start("--announce", "auto", env=dict(server.environment))
         site[3].start("--announce", "HAS_LOUDSPEAKER", env=dict(server.environment))
         listed = CHAIN.format(limit=0).replace("Numbers(", "Hears(").replace("Double(", "Plays(")
         site.project(listed.replace("Hears(0", "Hears(10**6"), HEARS)

@@ -12,6 +12,7 @@ from fission.errors import UserError
 from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork
 from fission.protocol.messages.node_to_client import Answer, NetworkRemoved, NodeInspected, OrderRefused
 from fission.protocol.node_lease import NodeLease
+from fission.service.announced_groups import AnnouncedGroups
 from fission.service.archive_store import ARCHIVES, ArchiveStore
 from fission.service.options import NodeOptions
 from fission.service.visits import Visits
@@ -41,7 +42,7 @@ def serving(network: str, now: float) -> NodeLease:
 
 def visits(store: ArchiveStore, lease: NodeLease) -> Visits:
     options = NodeOptions("10.0.0.9", 8786, None, "n1", 4, store.root, "", VERSIONS, (), "")
-    return Visits(options, lease, lambda: "10.0.0.1")
+    return Visits(options, lease, lambda: "10.0.0.1", AnnouncedGroups(()))
 
 
 def remove(store: ArchiveStore, lease: NodeLease, network: str) -> Answer:

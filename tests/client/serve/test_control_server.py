@@ -9,13 +9,14 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fission
-from fission.client.serve.control_server import MAX_VIEWERS, Connection, ControlServer, Refused, Viewer
+from fission.client.serve.control_server import MAX_VIEWERS, RUNNING_FILE, Connection, ControlServer, Refused, Viewer
 from fission.errors import AllocationError, RemoteProtocolError, UserError
 from fission.protocol.messages.client_to_viewer import ConsoleAnswer, RunFollowed, RunStopping
 from fission.protocol.messages.viewer_to_client import MAX_REQUEST_BYTES, CheckConsole, FollowRun, StopRun
@@ -143,6 +144,36 @@ def test_many_at_once_and_one_too_many(served: Served) -> None:
             return False
 
     eventually(again, 5, "room for another viewer")
+
+
+def test_a_client_that_accepts_late_is_waited_for(tmp_path: Path) -> None:
+    """One that is busy while many connect: its queue of connections is full."""
+    with listening(tmp_path, 1) as busy, contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(Viewer(tmp_path)) for _ in range(2)]  # as many as the queue has room for
+        with ThreadPoolExecutor() as threads:
+            one_more = threads.submit(Viewer, tmp_path)
+            with pytest.raises(TimeoutError):
+                one_more.result(0.2)
+            for _ in waiting:
+                stack.enter_context(busy.accept()[0])
+            stack.enter_context(one_more.result(10))
+
+
+def test_a_client_that_accepts_nothing_is_said_to_be_silent(tmp_path: Path) -> None:
+    with listening(tmp_path, 0), Viewer(tmp_path), pytest.raises(UserError, match=r"has not answered for 0\.1 s; is it stopped\?"):
+        Viewer(tmp_path, answer_s=0.1)
+
+
+@contextlib.contextmanager
+def listening(folder: Path, waiting: int) -> Iterator[socket.socket]:
+    """A client that accepts nothing by itself, and lets one more than ``waiting`` wait."""
+    run = folder / "simulation"
+    run.mkdir()
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(folder / "socket"))
+        busy.listen(waiting)
+        (run / RUNNING_FILE).write_text(json.dumps({"requests": str(folder / "socket")}))
+        yield busy
 
 
 BAD = [

@@ -181,15 +181,20 @@ class Viewer:
             answer_s: seconds that it waits for an answer.
 
         Raises:
-            UserError: the network is not running on this machine.
+            UserError: the network is not running on this machine, or does not answer.
         """
         self._folder = folder
         address = _address(folder)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(answer_s)
         self._answer_s = answer_s
         try:
+            # with a timeout of Python's, connect would fail at once while the client is busy and many wait to be accepted
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(answer_s), int(answer_s % 1 * 1e6)))
             self._socket.connect(address)
+            self._socket.settimeout(answer_s)
+        except BlockingIOError:
+            self._socket.close()
+            raise self._silent() from None
         except OSError:
             self._socket.close()
             raise not_running(folder) from None
@@ -214,7 +219,7 @@ class Viewer:
                 self._socket.sendall(viewer_to_client.CODEC.encode(request) + b"\n")
             line = self._line()
         except TimeoutError:
-            raise UserError(f"the client of {self._folder.name} has not answered for {self._answer_s:g} s; is it stopped?") from None
+            raise self._silent() from None
         except OSError:
             line = b""
         if not line:
@@ -226,6 +231,9 @@ class Viewer:
             wrong = f"the answer to a {type(request).__name__} must be a {kind.__name__}, but is a {type(answer).__name__}"
             raise RemoteProtocolError(wrong)
         return answer
+
+    def _silent(self) -> UserError:
+        return UserError(f"the client of {self._folder.name} has not answered for {self._answer_s:g} s; is it stopped?")
 
     def _line(self) -> bytes:
         while b"\n" not in self._rest:
