@@ -210,9 +210,11 @@ def test_a_stranger_takes_neither_descriptors_nor_memory(cluster: MakeSite, secu
     """A thousand idle connections to each open port, and 2 GB announced to each: with 1024 descriptors everything continues."""
     site = cluster(1, start=False, secure=secure)
     site[1].start(*([] if secure else ["--insecure"]))
-    client = site.run(CHAIN.format(limit=0))
+    # 2 GB keep a busy machine from everything else for longer than five pulses of 0.2 s
+    client = site.run(CHAIN.format(limit=0), extra="PULSE_INTERVAL = 2\n")
     site.rows(STEADY)
     processes = everybody(site, psutil.Process(client.process.pid))
+    names = {process.pid: " ".join(process.cmdline())[-60:] for process in processes}
     for process in processes:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -244,7 +246,8 @@ def test_a_stranger_takes_neither_descriptors_nor_memory(cluster: MakeSite, secu
         for one in held:
             one.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert all(process.is_running() for process in processes)
+    gone = [names[process.pid] for process in processes if not process.is_running()]
+    assert gone == [], f"{gone}\n{client.stderr}\n{site[1].log}"
     site.finish(client, chain_rows)
     assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())
 
