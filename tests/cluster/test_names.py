@@ -17,7 +17,7 @@ from tests.waiting import Running, eventually
 
 MakeSite = Callable[..., Site]
 STEADY = 40
-SOAK = (pytest.mark.slow, pytest.mark.soak)
+SOAK = (pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(150))
 FAMILIES = ["IPv4", pytest.param("IPv6", marks=SOAK)]
 
 

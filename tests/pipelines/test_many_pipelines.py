@@ -17,6 +17,7 @@ SHARE = 0.2
 
 @pytest.mark.slow
 @pytest.mark.soak
+@pytest.mark.timeout(180)  # most of it writes what has ended
 def test_a_hundred_thousand_pipelines_do_not_slow_the_page(tmp_path: Path) -> None:
     """What a page asks in a second takes the Router a few milliseconds, also for what ended long ago."""
     talk = Talk(str(tmp_path / "state.sqlite"))

@@ -124,7 +124,7 @@ def test_passwords(boards: Boards) -> None:
 
 def test_a_service_that_does_not_start(boards: Boards) -> None:
     """The unit exists, and what it starts fails: the line names the log."""
-    unit = f'[Service]\\nType=notify\\nExecStart={PYTHON} -c "raise SystemExit(1)"\\nRestart=always\\nRestartSec=2\\n'
+    unit = f'# fission provision\\n[Service]\\nType=notify\\nExecStart={PYTHON} -c "raise SystemExit(1)"\\nRestart=always\\nRestartSec=2\\n'
     boards[0].sh(f"printf '{unit}' > /etc/systemd/system/fission.service")
     done = boards.provision("start", "--limit", "board1", exit_code=1)
     boards[0].sh("systemctl stop fission; rm /etc/systemd/system/fission.service")
