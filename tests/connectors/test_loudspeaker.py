@@ -15,6 +15,8 @@ from tests.waiting import CommandLine, eventually
 np = pytest.importorskip("numpy")
 pytest.importorskip("sounddevice")
 
+pytestmark = pytest.mark.timeout(180)  # the server, then the network
+
 RATE, BLOCK, GAP = 16000, 160, 1000
 
 IMPORTED = """

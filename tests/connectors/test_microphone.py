@@ -15,6 +15,8 @@ np = pytest.importorskip("numpy")
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("sounddevice")
 
+pytestmark = pytest.mark.timeout(180)  # the server, then the network
+
 RATE, BLOCK = 16000, 160
 #: Frames by which the length of a gap may differ from the time lost (docs/audio.md): 20 ms.
 ERROR = RATE // 50

@@ -23,6 +23,7 @@ def demo_command() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)  # two runs beside other tests
 def test_the_demo_with_and_without_a_killed_node(fission: CommandLine, tmp_path: Path) -> None:
     fission.root = tmp_path / "examples"
     for name in ("source_separation", "shared"):
@@ -33,13 +34,13 @@ def test_the_demo_with_and_without_a_killed_node(fission: CommandLine, tmp_path:
     simulation = fission.root / "source_separation/simulation"
 
     config.write_text(re.sub(r"(?m)^PACE = .*$", "PACE = None", paced))
-    quiet = finish(fission.start("source_separation", "simulate"), fission.root, 0, 40)
+    quiet = finish(fission.start("source_separation", "simulate"), fission.root, 0, 100)
     assert "Failover" not in quiet.stderr
     undisturbed = [(simulation / name).read_bytes() for name in FILES]
 
     config.write_text(paced)
     assert demo_command() == ["simulate", "--nodes", "3", "--kill", "2@3"]
-    disturbed = finish(fission.start("source_separation", *demo_command()), fission.root, 0, 40)
+    disturbed = finish(fission.start("source_separation", *demo_command()), fission.root, 0, 100)
     assert "killed node 2" in disturbed.stderr
     assert re.search(r"^Failover: node 2 is lost: its fork server died; \w+ \d+ -> [13], ", disturbed.stderr, re.MULTILINE)
     assert [(simulation / name).read_bytes() for name in FILES] == undisturbed

@@ -40,9 +40,6 @@ MEASURE_S = 2.0
 #: Seconds of silence after which no more copies are expected of a job whose process has ended; arbitrary, within
 #: the 2 s of Ctrl-C.
 LAST_S = 0.25
-#: Seconds without a viewer reading anything after which a network that ends waits no longer for it. Arbitrary: longer than a busy machine
-#: keeps a recorder from its work.
-UNREAD_S = 2.0
 #: Maximum bytes of copies in flight to one viewer, for each pipe. Arbitrary bound of the client's memory.
 MOST_CREDIT = 64 << 20
 #: Maximum share of a job's time that copies of large blocks out of shared memory take, unless the viewer wants all.
@@ -147,7 +144,7 @@ class Taps:
         senders = {tap.sender for tap in self._taps.values() if tap.sender is not None}
         end = quiet = time.monotonic()
         moved = -1
-        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + UNREAD_S):
+        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + 2 * LAST_S):
             if moved != (moved := sum(sender.moved for sender in senders)):
                 quiet = time.monotonic()
             await asyncio.sleep(0.01)
