@@ -33,7 +33,8 @@ test: debian-packages lint $(VENV)/.browser compiled
 
 # The soak tests inject the same faults in quick succession, so that they overlap; here, each fault meets a network that has recovered.
 test-slow: debian-packages $(VENV)/.installed-dev $(VENV)/.browser compiled
-	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "soak and not alone" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m alone tests/e2e
 	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak tests/cluster/test_random_faults.py
 
 # Where the environment forbids Python to keep what it compiles (PYTHONDONTWRITEBYTECODE), each of the tests' thousands of processes would

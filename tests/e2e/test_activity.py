@@ -143,6 +143,7 @@ LISTED = (
 
 @pytest.mark.slow
 @pytest.mark.soak
+@pytest.mark.alone  # it keeps both cores of a small machine busy, and other processes wait for seconds
 @pytest.mark.timeout(400)  # 28 processes and their programs on a busy machine
 def test_each_kind_of_job_is_what_it_is(fission: CommandLine) -> None:
     files = network(JOBS, ",\n".join(text for text, _ in LISTED))
