@@ -10,6 +10,7 @@ They are pickled in snapshots, so filters are not attributes: they are computed 
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from typing import Any
 
 from fission.connectors.audio.needs import needed
@@ -19,7 +20,7 @@ from fission.connectors.audio.needs import needed
 _HALF_LENGTH, _WINDOW = 10, ("kaiser", 5.0)
 
 
-class StreamProcessor:
+class StreamProcessor(ABC):
     """Base class: holds samples of shape (frames, channels) from a frame on."""
 
     def __init__(self) -> None:
@@ -37,9 +38,9 @@ class StreamProcessor:
         self.first, self.held = first, None
         self.next = self.first_result(first)
 
+    @abstractmethod
     def first_result(self, first: int) -> int:
         """Return the number of the first result of a stream that begins with a frame."""
-        raise NotImplementedError
 
     def push(self, samples: Any, *, last: bool) -> tuple[int, Any]:
         """Take frames; return the number of the first completed result, and all completed ones along the first axis."""
@@ -53,17 +54,17 @@ class StreamProcessor:
         self.held, self.first = self.held[keep - self.first :].copy(), keep
         return number, results
 
+    @abstractmethod
     def complete(self, *, last: bool) -> int:
         """Return the number of the first result that still needs frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compute(self, begin: int, end: int) -> Any:
         """Return the results with these numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def needed_from(self, number: int) -> int:
         """Return the first frame that a result and later ones need."""
-        raise NotImplementedError
 
 
 class Resampler(StreamProcessor):
