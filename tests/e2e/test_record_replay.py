@@ -14,7 +14,7 @@ import pytest
 
 from fission.core.pipes import PicklePipe
 from fission.recordings import Recorder, read_recording
-from tests.e2e.support import finish, network, stop
+from tests.e2e.support import GONE_S, finish, network, remains, stop
 from tests.waiting import CommandLine, Running, eventually
 
 JOBS = """
@@ -148,6 +148,28 @@ def test_after_a_kill_complete_entries_can_be_read(fission: CommandLine) -> None
     assert int(re.search(r"Quiet 2: (\d+) blocks were fed in", done.stderr)[1]) > 10
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_network_that_is_killed_may_cut_the_recording_and_one_that_is_stopped_does_not(fission: CommandLine, how: str) -> None:
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 2 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "--out", "some.rec")
+    path = fission.root / "some.rec"
+    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    if how == "stopped":
+        stop(client, fission.root)
+    else:
+        client.process.kill()
+        client.wait()
+    done = recorder.wait(exit_code=0)
+    killed = [1] if how == "killed" else []
+    assert ("the end of pipe 1 was not seen: last blocks may be missing" in done.stderr) == bool(killed)
+    recording = read_recording(path)
+    assert sum(1 for _ in recording) > 10
+    assert (recording.problem, list(recording.cut)) == ("", killed)
+    eventually(lambda: not remains(fission.root), GONE_S, lambda: "; ".join(remains(fission.root)))
+
+
 def test_a_file_that_may_not_grow(fission: CommandLine) -> None:
     """As a full disk: the limit of the size of files is met in the middle."""
     client, recorder = recorded(fission, 10**7)
@@ -168,7 +190,7 @@ def test_ends_by_count_and_by_time(fission: CommandLine) -> None:
     done = recorder.wait(exit_code=0)
     report = json.loads(done.stdout)
     path = fission.root / "chain.rec"
-    assert report == {"file": "chain.rec", "blocks": 30, "bytes": path.stat().st_size, "missed": {"1": 0, "2": 0}, "error": ""}
+    assert report == {"file": "chain.rec", "blocks": 30, "bytes": path.stat().st_size, "missed": {"1": 0, "2": 0}, "cut": [], "error": ""}
     assert sum(1 for _ in read_recording(path)) == 30
     finish(client, fission.root, 0)
     fission.project(network(JOBS, JOIN), name="other")

@@ -73,6 +73,34 @@ def test_opens_and_ends() -> None:
     assert not follower.ended
     assert follower.take(1.0, [frames.encode_end(End(7, 1, 0, 4))]) is None
     assert follower.ended
+    assert follower.missed == 0  # it had seen nothing, so it does not know where it began
+
+
+def test_the_end_counts_what_was_missed_before_it() -> None:
+    follower = Follower()
+    follower.take(1.0, data(3, b"a", b"b"))
+    for _ in range(2):  # the end may be sent again
+        follower.take(1.0, [frames.encode_end(End(7, 1, 0, 9))])
+        assert (follower.missed, follower.ended) == (5, True)
+    follower.take(1.0, [frames.encode_end(End(7, 1, 0, 2))])  # a new incarnation was stopped before it had made all again
+    assert follower.missed == 5
+
+
+def test_an_end_of_a_later_numbering_counts_all_of_it_as_missed() -> None:
+    follower = Follower()
+    follower.take(1.0, data(1, b"a", b"b"))
+    follower.take(1.0, [frames.encode_end(End(7, 1, 0, 4, more=True))])
+    assert (follower.missed, follower.restarts, follower.ended) == (2, 0, False)
+    follower.take(1.0, [frames.encode_end(End(7, 1, 1, 3))])
+    assert (follower.missed, follower.restarts, follower.ended) == (5, 1, True)
+
+
+def test_a_producer_that_begins_again_has_not_ended() -> None:
+    follower = Follower()
+    follower.take(1.0, data(1, b"a"))
+    follower.take(1.0, [frames.encode_end(End(7, 1, 0, 1))])
+    follower.take(1.0, data(1, b"a"))
+    assert not follower.ended
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0, 25 * 86400.0, -1.7e9, 5.0, -5.0])

@@ -175,6 +175,20 @@ def test_the_last_message_says_so() -> None:
     assert [each.message for each in alone.messages()] == [TapCopies(tap=5), TapCopies(tap=5, last=True)]
 
 
+@pytest.mark.parametrize("payload", [True, False])
+def test_the_end_says_how_many_blocks_passed_unseen_at_last(payload: bool) -> None:
+    """Nothing that follows could show the gap."""
+    alone = Alone()
+    alone.tap(credit=3000 if payload else 2 * tapped.HEADER_SIZE, payload=payload)
+    alone.put(*(b"x" * 1000 for _ in range(10)))
+    alone.shell.close(0)
+    follower = tapped.Follower()
+    for each in alone.messages():
+        for stamped in tapped.decode(each.payload):
+            follower.take(*stamped)
+    assert (follower.missed, follower.ended) == (8, True)
+
+
 def test_a_second_tap_with_the_same_name_replaces_the_first(alone: Alone) -> None:
     alone.tap(payload=False)
     alone.tap()

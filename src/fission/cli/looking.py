@@ -80,6 +80,12 @@ def folder_of(session: Session) -> Path:
     return session.root / session.network
 
 
+def cut_text(cut: Sequence[int]) -> str:
+    """Say that the ends of pipes were not seen."""
+    which = "pipe" if len(cut) == 1 else "pipes"
+    return f"the end of {which} {', '.join(map(str, cut))} was not seen: last blocks may be missing (the job or the network was killed)"
+
+
 def seconds(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Callback of options that are a number of seconds."""
     if value is not None and not (math.isfinite(value) and value > 0):

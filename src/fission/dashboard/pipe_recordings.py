@@ -229,7 +229,7 @@ class _Recording:
             why = "its file was removed, or the folder of recordings"
         self._count()
         try:
-            self._recorder.close({self._pipe: self.state.missed})
+            self._recorder.close({self._pipe: self.state.missed}, self._watch.cut)
         except OSError as error:
             return f"the end of the file cannot be written: {error.strerror}; it is intact up to the last recorded block"
         return why
@@ -249,7 +249,8 @@ class _Recording:
             if now - looked_at >= FREE_S:
                 looked_at = now
                 self._check_space(self._recorder.path)
-        return "the pipe or the network has ended"
+        killed = ", and was killed: last blocks may be missing" if self._watch.cut else ""
+        return f"the pipe or the network has ended{killed}"
 
     def _count(self) -> None:
         self.state.blocks, self.state.bytes = self._recorder.blocks, self._recorder.size

@@ -130,9 +130,11 @@ class Follower:
     It drops blocks that are sent again to a new incarnation of the consumer, and detects gaps.
 
     Attributes:
-        missed: number of blocks missed between those that were seen.
+        missed: number of blocks missed between those that were seen, and after the last of them if
+            the end was seen.
         restarts: number of times that numbering restarted.
-        ended: whether the producer has announced that nothing follows.
+        ended: whether the producer has announced that nothing follows. The blocks after the last
+            that was seen are unknown as long as it has not.
     """
 
     def __init__(self) -> None:
@@ -151,8 +153,10 @@ class Follower:
         seen = _data(time, message)
         if seen is None:
             decoded = frames.decode(message)
-            self.ended = isinstance(decoded, End) and not decoded.more
+            if isinstance(decoded, End):
+                self._end(decoded)
             return None
+        self.ended = False  # a new incarnation of the producer continues
         if self._generation is None or seen.generation > self._generation:
             self.restarts += self._generation is not None
             self._generation, self._high = seen.generation, seen.sqn - 1
@@ -165,6 +169,16 @@ class Follower:
             return seen
         payloads, heads = seen.payloads and seen.payloads[had:], seen.heads and seen.heads[had:]
         return Seen(time, seen.generation, seen.sqn + had, seen.count - had, payloads, heads)
+
+    def _end(self, end: End) -> None:
+        self.ended = not end.more
+        if self._generation is None or end.generation < self._generation:
+            return  # nothing was seen, so it is unknown which block would have been the first
+        if end.generation > self._generation:
+            self.restarts += 1
+            self._generation, self._high = end.generation, 0
+        self.missed += max(0, end.last - self._high)
+        self._high = max(self._high, end.last)
 
 
 def _data(time: float, message: list[Buffer]) -> Seen | None:

@@ -61,12 +61,15 @@ class Recording:
             end is reached.
         missed: by pipe, the number of blocks that the recording missed; known once the
             end is reached.
+        cut: pipes whose end was not seen, because the job or the network was killed: last blocks may
+            be missing; known once the end is reached.
     """
 
     def __init__(self, path: str | os.PathLike[str], pipes: Mapping[int, BasePipe] | None = None) -> None:
         self.path = Path(path)
         self.problem = ""
         self.missed: dict[int, int] = {}
+        self.cut: tuple[int, ...] = ()
         self._pipes = dict(pipes or {})
         self._readers: dict[int, Any] = {}
         with self._open() as file:
@@ -97,6 +100,7 @@ class Recording:
                 *rest, end = decoded_body(body)
                 if end is not None:
                     self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
+                    self.cut = tuple(end.get("cut", ()))  # recordings of earlier versions do not say
                     return
                 yield tuple(rest)  # type: ignore[misc]  # it has these elements
         self.problem = f"{self.path} has no end: its writer was killed, or is still writing"

@@ -125,11 +125,12 @@ class Recorder:
         if self._waiting:
             self._flush()
 
-    def close(self, missed: Mapping[int, int] | None = None) -> None:
+    def close(self, missed: Mapping[int, int] | None = None, cut: Sequence[int] = ()) -> None:
         """End the recording. Idempotent.
 
         Args:
             missed: number of blocks of each pipe that were missed.
+            cut: pipes whose end was not seen, so that last blocks may be missing.
 
         Raises:
             OSError: the end cannot be written.
@@ -137,7 +138,7 @@ class Recorder:
         if self._file.closed:
             return
         try:
-            text = json.dumps({"missed": {str(pipe): count for pipe, count in (missed or {}).items()}}).encode()
+            text = json.dumps({"missed": {str(pipe): count for pipe, count in (missed or {}).items()}, "cut": list(cut)}).encode()
             end = max([self._epoch + time.monotonic(), *self._newest.values()])
             self._entry(end, 0, 0, 0, 0, IS_END, [text], None)
             self._flush()

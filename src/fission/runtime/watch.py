@@ -18,7 +18,7 @@ from fission.errors import RemoteProtocolError
 from fission.protocol import frames, tapped
 from fission.protocol.activity import Activity, Observed
 from fission.protocol.frames import Buffer
-from fission.protocol.link_messages import Data
+from fission.protocol.link_messages import Data, End
 from fission.protocol.messages.client_to_job import CloseTap, ExtendTap, MeasureJob, OpenTap
 from fission.protocol.messages.job_to_client import InputMeasures, JobMeasured, OutputMeasures, TapCopies
 from fission.protocol.output import Output
@@ -116,6 +116,11 @@ class Tap:
         self._not_before = began + took / self._share
         return copy
 
+    def end(self, output: Output, incarnation: int) -> None:
+        """Add the last number of the output: the viewer then knows what it has missed."""
+        generation, last = output.last
+        self._gathered.append((self._epoch + perf_counter(), [frames.encode_end(End(output.pipe, incarnation, generation, last))]))
+
     def take(self) -> list[tuple[float, list[Buffer]]]:
         """Return the copies made since the last call."""
         found, self._gathered, self._size = self._gathered, [], 0
@@ -209,8 +214,11 @@ class JobWatch:
             meter.released()
 
     def close(self) -> None:
-        """Send the copies that taps have gathered."""
+        """Send the copies that taps have gathered, and where the outputs have ended."""
         if self._taps:
+            with self._shell.lock:
+                for pipe, tap in self._taps.values():
+                    tap.end(self._endpoint.by_pipe[pipe], self._endpoint.spec.incarnation)
             self.tick(NEVER)
             for _, tap in self._taps.values():
                 self._shell.say(TapCopies(tap=tap.number, last=True))

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from fission.client.serve import taps
 from fission.client.serve.control_server import Connection
 from fission.protocol.messages.client_to_job import CloseTap, ExtendTap, OpenTap
@@ -33,7 +35,7 @@ def test_a_tap_ends_after_the_last_blocks_and_not_before() -> None:
         tap.sender = sender
         loop = asyncio.get_running_loop()
         with mock.patch.object(loop, "call_later") as later:
-            tap.end_when_silent()
+            tap.end_when_silent(taps.LAST_S)
             for number in range(3):
                 tap.gather(b"%d" % number)
                 _, judge, *heard = later.call_args.args
@@ -45,6 +47,22 @@ def test_a_tap_ends_after_the_last_blocks_and_not_before() -> None:
         return list(sender.payloads)
 
     assert asyncio.run(main()) == [b"0", b"1", b"2", b""]
+
+
+@pytest.mark.parametrize(("outcome", "silent_s"), [("finished", taps.DELIVERED_S), ("stopped", taps.DELIVERED_S), ("killed", taps.LAST_S)])
+def test_of_a_job_that_says_what_is_its_last_copy_the_copies_are_waited_for(outcome: str, silent_s: float) -> None:
+    """A busy machine may deliver them long after the end of the process."""
+
+    async def main() -> None:
+        run: Any = mock.Mock(receivers={}, jobs={2: mock.Mock(outcome=outcome)})
+        server = taps.Taps(mock.Mock(), run, mock.Mock())
+        server._taps[1] = taps._Tap(1, 2, 3, TapPipes(pipes=(3,), credit=1), run)
+        later = Later()
+        with mock.patch.object(asyncio.get_running_loop(), "call_later", later):
+            server.ended(2)
+        assert [seconds for seconds, _, _ in later.due] == [silent_s]
+
+    asyncio.run(main())
 
 
 class Later:

@@ -9,7 +9,7 @@ import click
 from fission.cli.completing import pipes
 from fission.cli.json_values import as_json_value
 from fission.cli.loading import load_network
-from fission.cli.looking import find_pipe, folder_of, polite, value_reader
+from fission.cli.looking import cut_text, find_pipe, folder_of, polite, value_reader
 from fission.cli.table import Session, example
 
 #: Longest text of a value, in characters; arbitrary, a few lines of a terminal.
@@ -62,6 +62,8 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
             missed = watch.followers[found.id].missed
             if missed:
                 click.echo(f"{missed} blocks were missed", err=True)
+            if watch.cut:
+                click.echo(cut_text(watch.cut), err=True)
 
 
 def _shown(value: object) -> str:

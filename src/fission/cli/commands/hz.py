@@ -10,7 +10,7 @@ import click
 
 from fission.cli.completing import pipes
 from fission.cli.loading import load_network
-from fission.cli.looking import find_pipe, folder_of, polite, seconds
+from fission.cli.looking import cut_text, find_pipe, folder_of, polite, seconds
 from fission.cli.table import Session, example
 
 #: Seconds between reports; arbitrary.
@@ -98,6 +98,8 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
         finally:
             row = whole.row(follower.missed)
             click.echo(json.dumps({"pipe": found.id, **row}) if as_json else f"in all: {_line(found, row)}")
+            if watch.cut:
+                click.echo(cut_text(watch.cut), err=True)
 
 
 def _line(pipe: object, row: dict[str, float | int | None]) -> str:

@@ -10,7 +10,7 @@ import click
 
 from fission.cli import completing
 from fission.cli.loading import load_network
-from fission.cli.looking import find_pipe, folder_of, seconds
+from fission.cli.looking import cut_text, find_pipe, folder_of, seconds
 from fission.cli.table import Session, example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
@@ -61,19 +61,21 @@ def command(
         finally:
             missed = {pipe: follower.missed for pipe, follower in watch.followers.items()}
             if not full:
-                recorder.close(missed)
-            _report(recorder, missed, full, as_json)
+                recorder.close(missed, watch.cut)
+            _report(recorder, missed, watch.cut, full, as_json)
     return EXIT_FAILED if full else EXIT_OK
 
 
-def _report(recorder: object, missed: dict[int, int], full: str, as_json: bool) -> None:
+def _report(recorder: object, missed: dict[int, int], cut: tuple[int, ...], full: str, as_json: bool) -> None:
     path, blocks, size = (getattr(recorder, name) for name in ("path", "blocks", "size"))
     if as_json:
-        click.echo(json.dumps({"file": str(path), "blocks": blocks, "bytes": size, "missed": missed, "error": full}))
+        click.echo(json.dumps({"file": str(path), "blocks": blocks, "bytes": size, "missed": missed, "cut": cut, "error": full}))
         return
     unseen = sum(missed.values())
     more = f"; {unseen} were missed" if unseen else ""
     click.echo(f"recorded {blocks} blocks into {path}, {size / 1e6:.1f} MB{more}")
+    if cut:
+        click.echo(cut_text(cut), err=True)
     if full:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(full, err=True)

@@ -28,6 +28,8 @@ class WatchedPipes:
 
     Attributes:
         followers: state of each pipe, by id; they count ``missed`` and ``restarts``.
+        cut: pipes whose end was not seen although the network has ended: last blocks may be missing.
+            Known at the end of `seen` or `moments`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class WatchedPipes:
                 has ended.
         """
         self.followers = {pipe: Follower() for pipe in pipes}
+        self.cut: tuple[int, ...] = ()
         self._timeline = Timeline(time.time(), time.monotonic())
         self._viewer = Viewer(folder)
         try:
@@ -80,6 +83,7 @@ class WatchedPipes:
                     seen = self.followers[pipe].take(self._at(pipe, stamp), message)
                     if seen is not None:
                         yield pipe, seen
+        self._note_cut(deadline)
 
     def moments(self, deadline: float | None, every: float) -> Iterator[Seen | None]:
         """Yield the blocks of one pipe as `seen` does, and None about every ``every`` seconds.
@@ -97,6 +101,11 @@ class WatchedPipes:
                 seen = self.followers[pipe].take(self._at(pipe, stamp), message)
                 if seen is not None:
                     yield seen
+        self._note_cut(deadline)
+
+    def _note_cut(self, deadline: float | None) -> None:
+        if deadline is None or time.monotonic() < deadline:
+            self.cut = tuple(pipe for pipe, follower in self.followers.items() if not follower.ended)
 
 
 def measure(folder: Path) -> dict[str, Any]:

@@ -37,9 +37,11 @@ from fission.protocol.supervision_messages import JobState
 
 #: Seconds to wait for the jobs' answers. Arbitrary: a job answers within milliseconds unless its machine is stuck.
 MEASURE_S = 2.0
-#: Seconds of silence after which no more copies are expected of a job whose process has ended; arbitrary, within
-#: the 2 s of Ctrl-C.
+#: Seconds of silence after which no more copies are expected of a job that was killed; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.25
+#: The same for a job that has ended by itself, and says when its last copy was sent; and seconds without movement after which a
+#: viewer counts as stuck. Arbitrary: longer than a busy machine takes to deliver a message.
+DELIVERED_S = 5.0
 #: Maximum bytes of copies in flight to one viewer, for each pipe. Arbitrary bound of the client's memory.
 MOST_CREDIT = 64 << 20
 #: Maximum share of a job's time that copies of large blocks out of shared memory take, unless the viewer wants all.
@@ -133,7 +135,7 @@ class Taps:
         """Note the end of a job: viewers that follow only this job have seen everything."""
         for tap in self._taps.values():
             if tap.job == job:
-                tap.end_when_silent()
+                tap.end_when_silent(LAST_S if self._run.jobs[job].outcome == "killed" else DELIVERED_S)
 
     async def settle(self, most_s: float) -> None:
         """Let viewers receive the last copies of the jobs, while there are any.
@@ -144,7 +146,7 @@ class Taps:
         senders = {tap.sender for tap in self._taps.values() if tap.sender is not None}
         end = quiet = time.monotonic()
         moved = -1
-        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + 2 * LAST_S):
+        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + DELIVERED_S):
             if moved != (moved := sum(sender.moved for sender in senders)):
                 quiet = time.monotonic()
             await asyncio.sleep(0.01)
@@ -305,15 +307,15 @@ class _Tap:
             self._refill.cancel()
             self._refill = None
 
-    def end_when_silent(self) -> None:
+    def end_when_silent(self, silent_s: float) -> None:
         """End once nothing arrives: the last copies may come after the end of the process."""
-        asyncio.get_running_loop().call_later(LAST_S, self._end_if_silent, self._heard)
+        asyncio.get_running_loop().call_later(silent_s, self._end_if_silent, self._heard, silent_s)
 
-    def _end_if_silent(self, heard: int) -> None:
+    def _end_if_silent(self, heard: int, silent_s: float) -> None:
         if self._heard == heard:
             self.end()
         elif not self.over:
-            self.end_when_silent()
+            self.end_when_silent(silent_s)
 
     def end(self) -> None:
         if self.sender is not None and not self.over:
