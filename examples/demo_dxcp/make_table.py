@@ -6,6 +6,7 @@ From the project's folder: python3 demo_dxcp/make_table.py. It takes about a min
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -101,6 +102,8 @@ def draw(found: list[list[dxcp.Estimate]], path: Path) -> None:
 
 
 def main() -> None:
+    if importlib.util.find_spec("matplotlib") is None:  # said now, not after a minute
+        sys.exit("the picture needs matplotlib, which is not installed; install it: python3 -m pip install matplotlib")
     found = []
     lines = list(HEADER)
     for made in SCENES:

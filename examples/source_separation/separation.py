@@ -212,10 +212,10 @@ def report_with_voices(names: list[str], before: np.ndarray, after: np.ndarray, 
     """
     lines = []
     for name, plain, result in zip(names, measure(before, fourth_order_alone), measure(before, after), strict=True):
-        lines.append(
-            f"{name}: separated by {result.improvement_db:.1f} dB (in output {result.output + 1}: {result.after_db:+.1f} dB over the other "
-            f"voice, in the better microphone {result.before_db:+.1f} dB; fourth-order covariance alone: {plain.improvement_db:.1f} dB)"
-        )
+        lines += [
+            f"{name}: separated by {result.improvement_db:.1f} dB (in output {result.output + 1}: {result.after_db:+.1f} dB)",
+            f"  better microphone: {result.before_db:+.1f} dB; FourthOrderJob alone: by {plain.improvement_db:.1f} dB",
+        ]
     share = explained(before)
     if share < 0.5:
         lines.append(f"the clean voices make up only {share:.0%} of the recordings: are they the voices of these recordings?")

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -56,6 +57,8 @@ def record(seconds: float, heard: list[Call], random: np.random.Generator) -> np
 def make(folder: Path, stations: dict[str, int], files: int, seconds: float) -> None:
     """Write the recordings of all stations, and their calls, unless the folder has those already.
 
+    Only recordings that it has made are replaced: other files in these folders stay.
+
     Args:
         folder: gets a folder for each station.
         stations: the number that each one's sounds are drawn with.
@@ -67,20 +70,31 @@ def make(folder: Path, stations: dict[str, int], files: int, seconds: float) -> 
     """
     wanted = {"stations": stations, "files": files, "seconds": seconds}
     truth = folder / TRUTH
-    if truth.exists() and json.loads(truth.read_text())["wanted"] == wanted:
+    made = _made(truth)
+    if made.get("wanted") == wanted and all((folder / name).exists() for name in made["recordings"]):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    truth.unlink(missing_ok=True)
-    heard = {}
-    for name, seed in stations.items():
+    for old in made.get("recordings", []):
+        (folder / old).unlink(missing_ok=True)
+    heard, names = {}, []
+    for station, seed in stations.items():
         random = np.random.default_rng(seed)
-        heard[name] = calls(files * seconds, random)
-        sound = record(files * seconds, heard[name], random)
-        (folder / name).mkdir(exist_ok=True)
-        for old in (folder / name).glob("*.wav"):
-            old.unlink()
+        heard[station] = calls(files * seconds, random)
+        sound = record(files * seconds, heard[station], random)
+        (folder / station).mkdir(exist_ok=True)
         for number, part in enumerate(np.array_split(sound, files)):
             start = BEGIN + timedelta(seconds=number * seconds)
-            soundfile.write(folder / name / f"{start:%Y%m%d_%H%M%S}.wav", part, RATE, subtype="PCM_16")
+            names.append(f"{station}/{start:%Y%m%d_%H%M%S}.wav")
+            soundfile.write(folder / names[-1], part, RATE, subtype="PCM_16")
     listed = {name: [asdict(call) for call in found] for name, found in heard.items()}
-    truth.write_text(json.dumps({"wanted": wanted, "calls": listed}, indent=1) + "\n")
+    truth.unlink(missing_ok=True)
+    truth.write_text(json.dumps({"wanted": wanted, "recordings": names, "calls": listed}, indent=1) + "\n")
+
+
+def _made(truth: Path) -> dict[str, Any]:
+    """Return what was written beside earlier recordings; nothing if there is none, or a part of it."""
+    try:
+        found = json.loads(truth.read_text("utf-8"))
+        return found if found.keys() == {"wanted", "recordings", "calls"} else {}
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -124,6 +125,9 @@ class SynchroniserJob(PythonJob):
         estimate = self.synchroniser.estimate
         results = ((estimate.rate_offset_ppm, "ppm"), (estimate.time_offset_ms, "ms"))
         for number, (value, unit) in enumerate(results):
+            if math.isnan(value):
+                print("no estimate: it takes 6 to 10 seconds of sound that both microphones hear")
+                break
             true = "" if self.truth is None else f", true {self.truth[number]:.3f} {unit}"
             print(f"estimated {value:.3f} {unit}{true}")
         super().teardown()

@@ -11,7 +11,7 @@ import soundfile
 from fission.connectors.audio import AudioBlock
 from fission.errors import DefinitionError
 
-from demo_dxcp import dxcp
+from demo_dxcp import dxcp, make_table
 from demo_dxcp.jobs.jobs import FRAME, RecordingJob, SynchroniserJob, as_floats
 from demo_dxcp.pipes.pipes import FramePipe, SecondsPipe
 
@@ -55,6 +55,18 @@ def test_the_network_of_the_config(load_config, fission_network, tmp_path, capsy
     sound, rate = soundfile.read(ran.folders[5] / "synchronised.wav")
     assert rate == dxcp.RATE
     assert abs(len(sound) - len(lines[1:]) * dxcp.SHIFT) < dxcp.SHIFT
+
+
+def test_without_an_estimate_it_says_what_it_needs(job, capsys):
+    job.teardown()
+    assert capsys.readouterr().out == "no estimate: it takes 6 to 10 seconds of sound that both microphones hear\n"
+
+
+def test_the_table_is_not_computed_in_vain(monkeypatch, capsys):
+    monkeypatch.setattr(make_table.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(make_table, "estimates", lambda made: pytest.fail("it computes, and cannot draw the result"))
+    with pytest.raises(SystemExit, match="needs matplotlib, which is not installed; install it: python3 -m pip install matplotlib"):
+        make_table.main()
 
 
 def test_without_a_file_for_sound_there_are_four_jobs(load_config):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import numpy as np
 import soundfile
 from fission.connectors.audio import AudioBlock
 from fission.core.jobs import CSVSinkJob, LocalJob, PythonJob
+from fission.errors import DefinitionError
 
 from wildlife import detector, recordings
 
@@ -23,6 +27,9 @@ class FolderJob(PythonJob):
         folder: path of the folder on the job's node.
         block: samples in a block; the last one of a file may be shorter.
         speed: how many times as fast as a microphone would; None: as fast as the blocks are accepted.
+
+    Raises:
+        DefinitionError: `block` is not an integer of at least 1, or `speed` is neither None nor a number above 0.
     """
 
     CHECKPOINT = 50
@@ -30,6 +37,10 @@ class FolderJob(PythonJob):
 
     def __init__(self, folder: str | Path, block: int, speed: float | None = None, **kwargs):
         super().__init__(**kwargs)
+        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+            raise DefinitionError(f"block must be an integer of at least 1, but is {block!r}")
+        if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float)) or not speed > 0):
+            raise DefinitionError(f"speed must be None or a number above 0, but is {speed!r}")
         self.folder, self.block, self.speed = Path(folder), block, speed
 
     def setup(self, *args, **kwargs):
@@ -44,16 +55,16 @@ class FolderJob(PythonJob):
         return self.place
 
     def restore(self, state):
+        self.close()
         self.place = state
 
     def run(self):
         number, start = self.place
         file = self.files[number]
-        if self.opened is None or self.opened.name != str(file.path) or self.opened.tell() != start:
-            self.close()
-            self.opened = soundfile.SoundFile(str(file.path))
+        if self.opened is None:
+            self.opened = recordings.opened(file.path)
             self.opened.seek(start)
-        samples = self.opened.read(self.block, dtype="int16")
+        samples = recordings.read(self.opened, file, self.block)
         self.place = (number, start + len(samples))
         if start + len(samples) >= file.frames:
             self.place = (number + 1, 0)
@@ -86,6 +97,9 @@ class FeaturesJob(PythonJob):
 
     Args:
         bands: lowest and highest frequency of each band in Hz.
+
+    Raises:
+        DefinitionError: there is no band, or one is not two frequencies, the lower one first.
     """
 
     CHECKPOINT = 50
@@ -93,6 +107,12 @@ class FeaturesJob(PythonJob):
 
     def __init__(self, bands: tuple[tuple[float, float], ...], **kwargs):
         super().__init__(**kwargs)
+        try:
+            fit = bool(bands) and all(0 <= low < high for low, high in bands)
+        except (TypeError, ValueError):
+            fit = False
+        if not fit:
+            raise DefinitionError(f"bands must be pairs of frequencies in Hz, the lower one first, but is {bands!r}")
         self.bands = bands
 
     def setup(self, *args, **kwargs):
@@ -150,6 +170,7 @@ class ClipJob(LocalJob, PythonJob):
     def setup(self, *args, **kwargs):
         super().setup(*args, **kwargs)
         self.blocks: list[AudioBlock] = []  # the sound that an event may still need
+        self.full = False  # whether the user knows that the disk is full
         Path("clips").mkdir(exist_ok=True)
 
     def run(self, block, detection):
@@ -169,10 +190,27 @@ class ClipJob(LocalJob, PythonJob):
         first = around[0].first_sample
         samples = np.concatenate([block.samples for block in around])[max(0, start - first) : end - first]
         path = Path("clips") / recordings.clip_name(self.station, event.time, event.start)
-        unfinished = path.with_suffix(".part")
-        soundfile.write(unfinished, samples, int(rate), subtype="PCM_16", format="WAV")
-        os.replace(unfinished, path)
+        content = io.BytesIO()
+        soundfile.write(content, samples, int(rate), subtype="PCM_16", format="WAV")
+        while not self.stored(path, content.getbuffer()):
+            time.sleep(1.0)  # meanwhile the jobs before this one wait: nothing is lost
         print(f"{path.name}: {event.seconds:.2f} s")
+
+    def stored(self, path, content):
+        """Return whether the clip is there, as a whole; False while the disk is full."""
+        unfinished = path.with_suffix(".part")
+        try:
+            unfinished.write_bytes(content)
+        except OSError as why:
+            if why.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if not self.full:
+                print(f"the disk is full: {path.name} is written when there is room for its {len(content)} bytes", file=sys.stderr)
+            self.full = True
+            return False
+        self.full = False
+        os.replace(unfinished, path)
+        return True
 
 
 class EventCSVJob(CSVSinkJob):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import errno
+import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from fission.connectors.audio import AudioBlock
+from fission.core.base import reset
 from fission.core.pipes import PicklePipe
 from fission.errors import DefinitionError
 
-from wildlife import recordings
+from wildlife import recordings, scene
 from wildlife.detector import Detection, Detector, Event, Features, Limits, levels
+from wildlife.jobs import jobs
 from wildlife.jobs.jobs import ClipJob, DetectorJob, FeaturesJob, FolderJob
 
 HOP = 320
@@ -151,11 +156,136 @@ def test_a_folder_without_mono_recordings_of_one_rate_is_refused(tmp_path):
         recordings.stream_of(tmp_path)
     soundfile.write(tmp_path / "a.wav", np.zeros(10), 8000)
     soundfile.write(tmp_path / "b.wav", np.zeros((10, 2)), 8000)
-    with pytest.raises(DefinitionError, match=r"b\.wav must be mono, with 8000 samples a second, but has 2 channels with 8000"):
+    with pytest.raises(DefinitionError, match=r"b\.wav' must be mono, with 8000 samples a second, but has 2 channels"):
         recordings.stream_of(tmp_path)
     (tmp_path / "b.wav").write_text("no sound")
-    with pytest.raises(DefinitionError, match=r"b\.wav cannot be read"):
+    with pytest.raises(DefinitionError, match=r"b\.wav' cannot be read: Format not recognised"):
         recordings.stream_of(tmp_path)
+
+
+def test_other_entries_of_the_folder_are_left_out_and_names_may_have_any_bytes(tmp_path):
+    (tmp_path / "._20260401_053000.wav").write_bytes(b"\0\5\x16\7")  # what some systems put beside each file
+    (tmp_path / "a.wav").mkdir()
+    soundfile.write(tmp_path / "b.wav", np.zeros(10), 8000)
+    odd = tmp_path / os.fsdecode(b"c\xff\n'.wav")
+    (tmp_path / "b.wav").rename(odd)
+    files, _ = recordings.stream_of(tmp_path)
+    assert [file.path for file in files] == [odd]
+    with pytest.raises(DefinitionError, match=r"must have recordings .* but does not exist"):
+        recordings.stream_of(tmp_path / "missing")
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Plays a folder, and returns the samples."""
+    sources = []
+
+    def played(folder=tmp_path, block=400):
+        reset()
+        sources.append(FolderJob(folder, block, outputs=[PicklePipe(9)]))
+        sources[-1].setup()
+        blocks = []
+        while not sources[-1].finished:
+            blocks.append(sources[-1].run())
+            assert len(blocks) < 1000, "it does not end"
+        return np.concatenate([block.samples for block in blocks])
+
+    yield played
+    for source in sources:
+        source.close()
+
+
+SUBTYPES = [("wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")]
+
+
+@pytest.mark.parametrize(("ending", "subtype"), [*SUBTYPES, ("flac", "PCM_24")])
+def test_the_sound_is_the_same_in_each_kind_of_file(tmp_path, play, ending, subtype):
+    sound = 0.5 * np.sin(np.arange(3000) / 50)
+    soundfile.write(tmp_path / f"a.{ending}", sound, 8000, subtype=subtype)
+    heard = play()
+    assert heard.dtype == np.int16
+    assert heard / 32768 == pytest.approx(sound, abs={"PCM_U8": 0.01, "ULAW": 0.02}.get(subtype, 1e-4))
+
+
+def test_floats_that_are_no_sound_are_silence_or_full_scale(tmp_path, play):
+    soundfile.write(tmp_path / "a.wav", np.array([np.nan, np.inf, -np.inf, 2.0, -2.0, 0.5]), 8000, subtype="FLOAT")
+    assert play().tolist() == [0, 32767, -32768, 32767, -32768, 16384]
+
+
+def test_a_damaged_recording_is_named(tmp_path, play):
+    soundfile.write(tmp_path / "a.flac", np.random.default_rng(1).normal(0, 0.1, 50000), 8000)
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DefinitionError, match=r"a\.flac' is damaged after \d+ of its 50000 samples: .*; take it out of its folder"):
+        play()
+
+
+def test_a_recording_that_becomes_shorter_is_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(2000), 8000)
+    source = FolderJob(tmp_path, 400, outputs=[PicklePipe(9)])
+    source.setup()
+    try:
+        source.run()
+        source.close()  # as in a new incarnation
+        soundfile.write(tmp_path / "a.wav", np.zeros(400), 8000)
+        with pytest.raises(DefinitionError, match=r"a\.wav' must have 2000 samples, as before, but ends after 400"):
+            source.run()
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize(("block", "speed"), [(0, None), (-1, None), (True, None), ("9", None), (9, 0), (9, -1.0), (9, "fast"), (9, True)])
+def test_a_wrong_block_or_speed_is_refused(block, speed):
+    with pytest.raises(DefinitionError, match="must be"):
+        FolderJob("x", block, speed, outputs=[PicklePipe(9)])
+
+
+@pytest.mark.parametrize("bands", [(), None, 5, ((3000.0, 1500.0),), ((1.0, 2.0, 3.0),), (5.0, 6.0)])
+def test_wrong_bands_are_refused(bands):
+    with pytest.raises(DefinitionError, match="bands must be pairs of frequencies in Hz"):
+        FeaturesJob(bands, inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
+
+
+def test_making_recordings_replaces_what_it_made_and_nothing_else(tmp_path):
+    def make(seconds):
+        scene.make(tmp_path, {"north": 1}, files=1, seconds=seconds)
+        return sorted(path.name for path in (tmp_path / "north").iterdir())
+
+    assert make(4.0) == ["20260401_053000.wav"]
+    own = tmp_path / "north/mine.wav"
+    own.write_text("own")
+    first = tmp_path / "north/20260401_053000.wav"
+    before = first.stat().st_size
+    assert make(5.0) == ["20260401_053000.wav", "mine.wav"]
+    assert first.stat().st_size > before
+    first.unlink()
+    assert make(5.0) == ["20260401_053000.wav", "mine.wav"]
+    (tmp_path / scene.TRUTH).write_text("{")
+    assert make(5.0) == ["20260401_053000.wav", "mine.wav"]
+    assert own.read_text() == "own"
+
+
+def test_a_clip_waits_for_room_on_the_disk(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    job = ClipJob("here", Limits(), inputs=[PicklePipe(1), PicklePipe(2)])
+    job.setup()
+    tries = []
+    write_bytes = Path.write_bytes
+
+    def full(path, content):
+        tries.append(path.name)
+        if len(tries) < 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: None)
+    job.run(AudioBlock(np.ones(16000, "int16"), 16000, 0), Detection((Event(9000, 9500, 0.1, None, 0.0, 0, 0.0),), 0))
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == ["here_sample_000000009000.wav"]
+    assert capsys.readouterr().err.count("the disk is full: here_sample_000000009000.wav is written when there is room") == 1
+    monkeypatch.setattr(Path, "write_bytes", lambda path, content: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+    with pytest.raises(PermissionError):
+        job.write(Event(9000, 9500, 0.1, None, 0.0, 0, 0.0), 16000)
 
 
 def test_the_source_continues_in_the_middle_of_a_file(tmp_path):
@@ -175,8 +305,6 @@ def test_the_source_continues_in_the_middle_of_a_file(tmp_path):
             if len(blocks) in (2, 4):
                 state = source.snapshot()
                 source.close()
-                from fission.core.base import reset
-
                 reset()
                 source = job()
                 source.restore(state)

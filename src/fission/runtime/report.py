@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import cast
 
-from fission.errors import FissionError
+from fission.errors import FissionError, UserError
 from fission.protocol.messages.job_to_client import JobCounts
 from fission.protocol.messages.process_to_engine import PROCESS_TO_ENGINE, ProcessOutcome, ProcessReport
 
@@ -32,15 +32,28 @@ def failure_text(error: BaseException) -> str:
     """Return the text shown to the user for the error that ended a job.
 
     For an error of FISSION, it is the text of the error, followed by the user's frames if user code
-    failed. For any other error, it is a traceback with the user's frames.
+    failed. A `UserError` says by itself what is wrong; if FISSION raised it, the user's line that
+    called FISSION follows. For any other error, it is a traceback with the user's frames.
     """
     error = _as_raised(error)
+    if isinstance(error, UserError) and error.__cause__ is None and _has_user_frames(error):
+        return f"{error}{_called_from(error)}"
     if isinstance(error, FissionError) and not _has_user_frames(error):
         cause = error.__cause__
         return f"{error}\n{user_traceback(cause)}" if cause is not None and _has_user_frames(cause) else str(error)
     if isinstance(error, SystemExit):
         return f"{user_traceback(error)}\nA job ends by finish(), not by exit(): what it owes to the jobs behind it would be lost."
     return user_traceback(error)
+
+
+def _called_from(error: BaseException) -> str:
+    """Return the user's line that called FISSION, in parentheses; empty if the user's own code raised the error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if _is_users(frames[-1]):
+        return ""
+    last = [frame for frame in frames if _is_users(frame)][-1]
+    place = Path(last.filename)
+    return f" (called from {place.parent.name}/{place.name}:{last.lineno})"
 
 
 def _as_raised(error: BaseException) -> BaseException:
