@@ -48,6 +48,14 @@ def test_a_chain_of_given_values(tmp_path: Path) -> None:
     assert ran.sinks == {2: [10, 35]}
 
 
+def test_a_relative_folder_is_one_of_where_the_test_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    add = jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[PicklePipe(3), jobs.Five(4)])
+    ran = run_network([add], {1: [1], 2: [10]}, folder="jobs")
+    assert ran.pipes == {3: [11], 4: [11]}
+    assert ran.folders[1] == tmp_path / "jobs/1"
+
+
 def test_open_ends_are_collected_block_by_block(tmp_path: Path) -> None:
     add = jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[PicklePipe(3), jobs.Five(4)])
     ran = run_network([add], {PicklePipe(1): [1, 2], PicklePipe(2): [10, 20]}, folder=tmp_path)

@@ -116,7 +116,7 @@ def run_network(
     jobs: Sequence[BaseJob],
     inputs: Mapping[Any, Sequence[Any]] | None = None,
     *,
-    folder: Path,
+    folder: str | os.PathLike[str],
     blocks: int | None = None,
     head_size: int = 1,
 ) -> Ran:
@@ -134,7 +134,7 @@ def run_network(
         DefinitionError: the jobs are not a network that can run this way.
         JobFailed: a job raised; the text has the user's frames.
     """
-    network = _SmallNetwork(jobs, dict(inputs or {}), folder, head_size)
+    network = _SmallNetwork(jobs, dict(inputs or {}), Path(folder).absolute(), head_size)
     return network.run(blocks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +57,9 @@ class StreamJob(PythonJob):
             faults.append(f"it must have one input with BLOCK_COUNT 1, but has {len(self.inputs)}{_counts(self.inputs)}")
         return faults
 
+    @abstractmethod
     def _fission_processor(self, rate: float) -> StreamProcessor:
         """Return the computation for a stream of this rate."""
-        raise NotImplementedError
 
     def _fission_plain_rate(self) -> float:
         """Return the rate of plain arrays."""
