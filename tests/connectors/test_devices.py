@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from fission.cli.commands.audio import devices
+from fission.cli.fitted_table import cells_of
 from fission.connectors.audio.devices import DeviceAwayError, Devices
+from fission.connectors.audio.needs import needed
 from fission.errors import DefinitionError
 from tests.connectors.fake_sound import FakeLibrary, PortAudioError
 from tests.sound_server import SoundServer
@@ -83,11 +86,42 @@ def test_a_microphone_is_found_by_name_part_or_number(wanted: str | int | None, 
 def test_a_name_that_fits_two_devices_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"M: device must be the name of one device, but 'usb' fits several: 0 'USB Audio: Front"):
         Devices("M", FakeLibrary(*TWO)).find("usb", "input")
+    with pytest.raises(DefinitionError, match=r"0 'USB, ALSA', 1 'USB, ALSA'; write more of the name, or the number$"):
+        Devices("M", FakeLibrary(("USB", 1, 0), ("USB", 1, 0))).find("USB, ALSA", "input")
+
+
+def test_a_device_with_a_name_in_another_encoding_hides_no_other() -> None:
+    """sounddevice raises for it; ALSA cuts long names off, also within a character."""
+    library = FakeLibrary((b"Mikrofon K\xc3", 1, 0), ("Boom", 2, 0))
+    assert [(device.number, device.name) for device in Devices("M", library).all()] == [(1, "Boom, ALSA")]
+
+
+def test_odd_names_keep_the_table_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["line\nbreak", "\x1b[31mred", "tab\there", "nul\0", "\u202ertl", "\udcff", "", "x" * 300, "\u30de\u30a4\u30af" * 30]
+    monkeypatch.setitem(sys.modules, "sounddevice", FakeLibrary(*((name, 2, 1) for name in names)))
+    devices.main([], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(names)
+    assert all(line.isprintable() and cells_of(line) <= 80 for line in lines)
+    assert lines[1].split() == ["0", "line?break,", "ALSA", "2", "1", "48000", "in,", "out"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [("ImportError('cffi is broken')", "ImportError: cffi is broken"), ("KeyError(7)", "KeyError: 7")]
+)
+def test_a_library_that_does_not_load_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, text: str) -> None:
+    """PortAudio is initialised by the import, which can fail too, with an error of the module itself."""
+    (tmp_path / "broken_sound.py").write_text(f"raise {error}", encoding="ascii")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(DefinitionError, match=f"M needs broken_sound, which cannot be loaded: {text}; install it"):
+        needed("M", "broken_sound")
 
 
 @pytest.mark.parametrize(
     ("devices", "wanted", "channels", "fault", "error", "text"),
     [
+        (TWO, "HDMI", 1, None, DeviceAwayError, "must have the microphone 'HDMI', but 2 'HDMI, ALSA' only plays; there are: 0 'USB Audio"),
+        (TWO, 2, 1, None, DeviceAwayError, "must have the microphone 2, but 2 'HDMI, ALSA' only plays; there are: 0 'USB Audio"),
         ((), None, 1, None, DeviceAwayError, "M: this machine must have a default microphone, but there is none"),
         (
             TWO,

@@ -110,7 +110,8 @@ def test_a_device_that_comes_back_continues(fission: CommandLine, server: SoundS
     check(ran)
     assert ran.restarts(1) == 0
     reports = [line for line in ran.printed(1) if "Records 1: " in line]
-    assert reports == ["Records 1: the device gives no sound; declared dummies are sent until it does"], ran
+    assert reports[0] == "Records 1: the device gives no sound; declared dummies are sent until it does", ran
+    assert reports[-1].startswith("Records 1: the device gives sound again; "), ran
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_a_device_that_comes_back_continues(fission: CommandLine, server: SoundS
         ),
         pytest.param("channels=99", "channels must be at most 32 for the microphone 'default, ALSA', but is 99", marks=pytest.mark.soak),
         pytest.param(
-            "rate=10**9", "1 channels of int16 at 1e+09 frames per second, but is not: Invalid sample rate", marks=pytest.mark.soak
+            "rate=10**7", "1 channel of int16 at 1e+07 frames per second, but is not: Invalid sample rate", marks=pytest.mark.soak
         ),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fission.connectors.audio import MicrophoneJob
+from fission.connectors.audio import LoudspeakerJob, MergeChannelsJob, MicrophoneJob, ResampleJob, WavSinkJob
 from fission.connectors.audio import microphone as module
 from fission.core.head import CORRUPTED, Head
 from fission.core.pipes import PicklePipe
@@ -178,15 +178,106 @@ def test_a_new_incarnation_leaves_a_machine_without_a_microphone(monkeypatch: py
         room.job.restore((7, 49.0, 1049.0, "another machine"))
 
 
+DEVICE = "device must be a name or a part of it, a number of at least 0, or None"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"rate": 0}, "rate must be an int of at least 1, but is 0"),
-        ({"block": 1.5}, "block must be an int of at least 1, but is 1.5"),
-        ({"channels": True}, "channels must be an int of at least 1, but is True"),
-        ({"device": 1.0}, "device must be a name, a number, or None, but is 1.0"),
+        ({"rate": 0}, "rate must be an int from 1 to 10000000, but is 0"),
+        ({"rate": float("nan")}, "rate must be an int from 1 to 10000000, but is nan"),
+        ({"rate": 10**400}, f"rate must be an int from 1 to 10000000, but is 1{'0' * 76}..."),
+        ({"block": 1.5}, "block must be an int from 1 to 160000, but is 1.5; a block has at most 10 s of sound"),
+        ({"block": 160001}, "block must be an int from 1 to 160000, but is 160001; a block has at most 10 s of sound"),
+        ({"channels": True}, "channels must be an int from 1 to 4096, but is True"),
+        ({"device": 1.0}, f"{DEVICE}, but is 1.0; see fission audio devices"),
+        ({"device": " "}, f"{DEVICE}, but is ' '; see fission audio devices"),
+        ({"device": -1}, f"{DEVICE}, but is -1; see fission audio devices"),
         ({"dtype": "int24"}, "dtype must be one of int16, int32, float32, but is 'int24'"),
+        ({"dtype": np.zeros(2)}, "dtype must be one of int16, int32, float32, but is array([0., 0.])"),
+        ({"dtype": np.int16}, "dtype must be one of int16, int32, float32, but is <class 'numpy.int16'>"),
     ],
 )
 def test_arguments_are_checked(arguments: Any, text: str) -> None:
     assert MicrophoneJob(**arguments, outputs=[PicklePipe(1)])._fission_faults() == [text]
+
+
+def test_a_dtype_of_numpy_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(monkeypatch, FakeLibrary(("Boom", 2, 0)), dtype=np.dtype("int32"))
+    assert room.job._fission_faults() == []
+    room.job.setup()
+    assert room.library.streams[-1].dtype == "int32"
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1, "60", None, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MicrophoneJob(outputs=[PicklePipe(1)]),
+        lambda: LoudspeakerJob(inputs=[PicklePipe(1)]),
+        lambda: ResampleJob(8000, inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+        lambda: MergeChannelsJob(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+        lambda: WavSinkJob("heard.wav", inputs=[PicklePipe(1)]),
+    ],
+)
+def test_the_longest_gap_is_checked(make: Any, seconds: Any) -> None:
+    job = make()
+    assert job._fission_faults() == []
+    job.MAX_GAP_S = seconds
+    assert job._fission_faults() == [f"MAX_GAP_S must be a number of seconds from 0 to 1e+09, but is {seconds!r}"]
+
+
+def test_a_device_that_fails_when_it_starts_is_waited_for(room: Room, capsys: pytest.CaptureFixture[str]) -> None:
+    room.library.start_fault = PortAudioError("Error starting stream: Device unavailable", -9985)
+    room.job.setup()
+    assert (
+        "'Boom, ALSA' must be free, but cannot be opened: Device unavailable; another program may use it; trying" in capsys.readouterr().err
+    )
+    assert [stream.state for stream in room.library.streams] == ["closed"]
+
+
+def test_a_device_that_gives_nothing_from_the_start_is_reported(
+    room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room.job.setup()
+    monkeypatch.setattr(room.job, "_fission_patience", lambda: 0.001)
+    gone = room.job._fission_gone
+
+    def passes() -> None:
+        room.now += 2
+        gone()
+        if len(room.library.streams) == 4:
+            room.hears(5)
+
+    monkeypatch.setattr(room.job, "_fission_gone", passes)
+    assert room.run()[0].samples[0] == 5
+    # opening it succeeds each time, so the reason is new each time; but not as a line
+    assert set(capsys.readouterr().err.splitlines()) == {
+        "MicrophoneJob 1: the device must give sound, but gives none; trying again every 1 s"
+    }
+
+
+def test_a_device_that_comes_back_is_reported(room: Room, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    room.job.setup()
+    room.hears(1)
+    room.run()
+    monkeypatch.setattr(room.job, "_fission_patience", lambda: 0.001)
+    room.now += 0.3
+    room.library.devices = ()
+    room.job._fission_gone()
+    room.now += 1
+    room.job._fission_gone()
+    room.job._fission_gone()
+    room.library.devices = (("Boom", 2, 0),)
+    room.now += 1
+    room.job._fission_gone()
+    room.now += 0.1
+    room.hears(2)
+    while room.run()[1]:
+        pass
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "MicrophoneJob 1: the device gives no sound; declared dummies are sent until it does",
+        "MicrophoneJob 1: this machine must have a default microphone, but there is none; trying again every 1 s",
+        f"MicrophoneJob 1: the device gives sound again; {room.job.filled_frames} frames were replaced by zeros in declared dummies",
+    ]

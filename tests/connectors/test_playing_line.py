@@ -15,11 +15,12 @@ from fission.connectors.audio import AudioBlock, LoudspeakerJob
 from fission.connectors.audio.playing_line import PlayingLine
 from fission.core.pipes import PicklePipe
 from fission.errors import DefinitionError, ValueFitError
-from tests.connectors.fake_sound import FakeLibrary
+from tests.connectors.fake_sound import FakeLibrary, PortAudioError
 
 np = pytest.importorskip("numpy")
 
 Make = Callable[..., PlayingLine]
+DEVICE = "device must be a name or a part of it, a number of at least 0, or None"
 
 
 def counted(first: int, frames: int) -> Any:
@@ -209,7 +210,6 @@ def test_an_underrun_of_the_device_is_counted_and_reported(library: FakeLibrary,
     ("arguments", "block", "text"),
     [
         ({}, np.zeros(3, "int16"), "LoudspeakerJob 1: blocks must be AudioBlock objects, but are arrays; or set rate"),
-        ({}, AudioBlock(np.zeros(3), 1000), "samples must be int16 or int32 or float32, but are float64"),
         ({"rate": 8000}, 7, "blocks must be AudioBlock objects or numpy arrays, but one is 7"),
     ],
 )
@@ -226,7 +226,7 @@ def test_another_format_is_refused(library: FakeLibrary) -> None:
     job.setup()
     job.run(AudioBlock(np.zeros(3, "int16"), 1000))
     with pytest.raises(
-        ValueFitError, match="must have 1 channels of int16 at 1000 frames per second, but one has 1 channels of int16 at 500"
+        ValueFitError, match="must have 1 channel of int16 at 1000 frames per second, but one has 1 channel of int16 at 500"
     ):
         job.run(AudioBlock(np.zeros(3, "int16"), 500))
 
@@ -242,10 +242,102 @@ def test_a_loudspeaker_that_is_not_there_is_one_line(library: FakeLibrary) -> No
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"rate": 0}, "rate must be an int of at least 1, or None, but is 0"),
+        ({"rate": 0}, "rate must be an int from 1 to 10000000, or None, but is 0"),
+        ({"rate": 10**400}, f"rate must be an int from 1 to 10000000, or None, but is 1{'0' * 76}..."),
         ({"delay": 7}, "delay must be a number of seconds from 0 to 1, but is 7"),
-        ({"device": b""}, "device must be a name, a number, or None, but is b''"),
+        ({"delay": float("nan")}, "delay must be a number of seconds from 0 to 1, but is nan"),
+        ({"device": b""}, f"{DEVICE}, but is b''; see fission audio devices"),
+        ({"device": ""}, f"{DEVICE}, but is ''; see fission audio devices"),
+        ({"device": -1}, f"{DEVICE}, but is -1; see fission audio devices"),
     ],
 )
 def test_arguments_are_checked(arguments: Any, text: str) -> None:
     assert LoudspeakerJob(**arguments, inputs=[PicklePipe(1)])._fission_faults() == [text]
+
+
+def test_an_input_of_several_blocks_is_named() -> None:
+    class Pairs(PicklePipe):
+        BLOCK_COUNT = 2
+
+    assert LoudspeakerJob(inputs=[Pairs(1)])._fission_faults() == [
+        "it must have one input with BLOCK_COUNT 1, but has 1 with BLOCK_COUNT 2"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "dtype", "expected"),
+    [
+        (np.array([0, 128, 255], "uint8"), "int16", [-32768, 0, 32512]),
+        (np.array([-1.0, 0.5, 1.0], "float64"), "float32", [-1.0, 0.5, 1.0]),
+        (np.array([1, 2, 3], ">i2"), "int16", [1, 2, 3]),
+    ],
+)
+def test_types_that_portaudio_does_not_have_are_converted(library: FakeLibrary, samples: Any, dtype: str, expected: list[float]) -> None:
+    job = LoudspeakerJob(delay=0.001, inputs=[PicklePipe(1)])
+    job.setup()
+    job.run(AudioBlock(samples, 1000))
+    assert library.streams[-1].dtype == dtype
+    out = np.zeros((3, 1), dtype)
+    library.streams[-1].callback(out, 3, SimpleNamespace(currentTime=1.0, outputBufferDacTime=1.0), SimpleNamespace(output_underflow=False))
+    assert out[:, 0].tolist() == expected
+
+
+def test_a_stopped_network_does_not_wait_for_a_loudspeaker_that_is_away(
+    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or Ctrl-C would have to kill the job, whose `teardown` has a second then."""
+    job = LoudspeakerJob(delay=0.01, inputs=[PicklePipe(1)])
+    job.setup()
+    library.fault = PortAudioError("Device unavailable", -9985)
+    job.run(AudioBlock(counted(0, 50)[:, 0], 1000, 0))
+    job.__dict__["_fission_stopped"] = True
+    monkeypatch.setattr(job, "_fission_wait", None)
+    job.teardown()
+    assert "must be free, but cannot be opened: Device unavailable" in capsys.readouterr().err
+
+
+def test_a_device_that_comes_back_otherwise_is_waited_for(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has another name, fewer channels, or fails when its stream starts: each reason is one line, and the next attempt may succeed."""
+    job, now = LoudspeakerJob("HDMI", delay=0.01, inputs=[PicklePipe(1)]), [100.0]
+    job._fission_clock = lambda: now[0]
+    job.setup()
+    job.run(AudioBlock(np.zeros((50, 2), "int16"), 1000, 0))
+    waits = threading.Condition()
+    job._fission_lock = waits
+    reports = []
+
+    def once() -> bool:
+        """Two seconds later: the device gives no sound, or is tried again."""
+        now[0] += 2
+        reports.extend(capsys.readouterr().err.splitlines())
+        state.append(library.devices)
+        if state[1:] == []:
+            library.devices = (("HDMI 1", 0, 2), ("HDMI 2", 0, 2))
+        elif len(state) == 2:
+            library.devices = (("HDMI", 0, 1),)
+        elif len(state) == 3:
+            library.devices, library.start_fault = (
+                (("HDMI", 0, 2),),
+                PortAudioError("Error starting stream: Unanticipated host error", -9999),
+            )
+        elif len(state) == 5:
+            library.start_fault, library.begin_fault = None, PortAudioError("Error initializing PortAudio: no memory", -9992)
+        elif len(state) == 6:
+            library.begin_fault = None
+        return job._fission_device.is_open and len(state) > 6
+
+    state: list[Any] = []
+    waits.wait_for = lambda done, timeout=None: once()  # type: ignore[method-assign]
+    job._fission_wait(lambda: False)
+    assert job._fission_device.is_open
+    end = "; trying again every 1 s"
+    names = "0 'HDMI 1, ALSA', 1 'HDMI 2, ALSA'"
+    assert reports == [
+        "LoudspeakerJob 1: the device plays nothing; waiting until it does",
+        f"LoudspeakerJob 1: device must be the name of one device, but 'HDMI' fits several: {names}; write more of the name, or the "
+        f"number{end}",
+        f"LoudspeakerJob 1: channels must be at most 1 for the loudspeaker 'HDMI, ALSA', but is 2{end}",
+        "LoudspeakerJob 1: the loudspeaker 'HDMI, ALSA' must be free, but cannot be opened: Unanticipated host error; another program may "
+        f"use it{end}",
+        f"LoudspeakerJob 1: PortAudio must start, but does not: no memory{end}",
+    ]

@@ -43,6 +43,11 @@ def cells_of(text: str) -> int:
     return cell_len(text)
 
 
+def one_line(text: str) -> str:
+    """Return a text with ``?`` for each character that a terminal does not show, such as the end of a line or of a sequence of colours."""
+    return text if text.isprintable() else "".join(character if character.isprintable() else "?" for character in text)
+
+
 def padded(text: str, width: int, *, left: bool) -> str:
     """Return a text with spaces up to ``width``."""
     space = " " * (width - cells_of(text))
@@ -85,7 +90,7 @@ class FittedTable:
             width: cells of a line; None: no limit.
         """
         self._columns = columns
-        self._cells = [{name: column.cell(row) for name, column in columns.items()} for row in rows]
+        self._cells = [{name: one_line(column.cell(row)) for name, column in columns.items()} for row in rows]
         whole = {name: max([cells_of(name), *(cells_of(cells[name]) for cells in self._cells)]) for name in columns}
         least = {name: min(size, max(columns[name].least, cells_of(name))) if columns[name].least else size for name, size in whole.items()}
         shown = list(columns)

@@ -11,6 +11,8 @@ from fission.errors import ValueFitError, value_text
 
 #: Types of a sample. Integers have the full range of their type, uint8 is centred on 128; floats are full scale at 1.0.
 DTYPES = ("uint8", "int16", "int32", "float32", "float64")
+#: Largest MAX_GAP_S of a job. Arbitrary: 30 years, small enough for all that is computed with it.
+MOST_GAP_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +89,14 @@ def checked_rate(what: str, rate: Any) -> int | float:
     if number <= 0:
         raise ValueFitError(f"{what} must be a number of frames per second above 0, but is {value_text(rate)}")
     return int(number) if number == int(number) else number
+
+
+def max_gap_faults(job: Any) -> list[str]:
+    """Return what is wrong with the MAX_GAP_S of a job."""
+    seconds = job.MAX_GAP_S
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 <= seconds <= MOST_GAP_S:
+        return []
+    return [f"MAX_GAP_S must be a number of seconds from 0 to {MOST_GAP_S:.0e}, but is {value_text(seconds)}"]
 
 
 def _number(wanted: str, value: Any) -> float:

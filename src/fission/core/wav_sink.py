@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fission.core.audio_block import AudioBlock
+from fission.core.audio_block import AudioBlock, max_gap_faults
 from fission.core.file_sinks import FileSinkJob
 from fission.core.wav_layout import MOST_BYTES, SAMPLE_BYTES, UNKNOWN, WavLayout, frames
 from fission.errors import DefinitionError, ValueFitError
@@ -82,7 +82,7 @@ class WavSinkJob(FileSinkJob):
             faults.append(f"dtype must be one of {', '.join(SAMPLE_BYTES)}, but is {self.dtype!r}")
         if len(self.inputs) > 1:
             faults.append(f"it must have one input, whose sound it writes, but has {len(self.inputs)}")
-        return faults
+        return faults + max_gap_faults(self)
 
     def _fission_open(self) -> None:
         if self.rate is not None:

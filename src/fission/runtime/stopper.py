@@ -116,6 +116,7 @@ class Stopper:
             self._shell.abandon()
         if isinstance(self._job, PythonJob):
             self._job.finished = True
+            self._job.__dict__["_fission_stopped"] = True
         raise Stopped
 
     def _woken(self, numbers: bytes) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fission.connectors.audio.stream_job import as_block, report
-from fission.core.audio_block import AudioBlock, as_floats
+from fission.core.audio_block import AudioBlock, as_floats, max_gap_faults
 from fission.core.head import FINISHED
 from fission.core.python_job import PythonJob
 from fission.errors import ValueFitError
@@ -86,7 +86,7 @@ class MergeChannelsJob(PythonJob):
         faults = super()._fission_faults()
         if not self.inputs or any(pipe.BLOCK_COUNT != 1 for pipe in self.inputs):
             faults.append("it must have inputs, each with BLOCK_COUNT 1")
-        return faults
+        return faults + max_gap_faults(self)
 
     def run(self, *blocks: Any) -> Any:
         import numpy

@@ -86,24 +86,41 @@ class Devices:
         return self._library
 
     def refresh(self) -> None:
-        """Find the devices that there are now. No stream of this process may be open."""
+        """Find the devices that there are now. No stream of this process may be open.
+
+        Raises:
+            DeviceAwayError: PortAudio does not start, so that there are none.
+        """
         library = self.library
-        with quiet():
-            with contextlib.suppress(library.PortAudioError):
-                library._terminate()
-            library._initialize()
+        try:
+            with quiet():
+                with contextlib.suppress(library.PortAudioError):
+                    library._terminate()
+                library._initialize()
+        except library.PortAudioError as why:
+            raise DeviceAwayError(f"{self._who}: PortAudio must start, but does not: {explained(why)}") from None
 
     def all(self) -> list[SoundDevice]:
-        """Return all devices, by number.
+        """Return all devices, by number; none if PortAudio did not start.
+
+        A device whose name is no UTF-8 is left out: sounddevice cannot open it.
 
         Raises:
             DefinitionError: see `library`.
         """
         library = self.library
-        with quiet():
-            found = library.query_devices()
-            interfaces = [api["name"] for api in library.query_hostapis()]
-            first, last = library.default.device
+        found, number = [], 0
+        try:
+            with quiet():
+                interfaces = [api["name"] for api in library.query_hostapis()]
+                first, last = library.default.device
+                while True:  # until there is none with that number
+                    with contextlib.suppress(UnicodeDecodeError):
+                        found.append(library.query_devices(number))
+                    number += 1
+        except library.PortAudioError:
+            if not number:
+                return []
         return [
             SoundDevice(
                 each["index"],
@@ -137,7 +154,7 @@ class Devices:
         if len(fitting) > 1:
             raise DefinitionError(
                 f"{self._who}: device must be the name of one device, but {wanted!r} fits several: "
-                f"{listed(fitting)}; write more of the name"
+                f"{listed(fitting)}; write more of the name, or the number"
             )
         return fitting[0] if fitting else None
 
@@ -147,10 +164,16 @@ class Devices:
         usable = [device for device in self.all() if device.channels(kind)]
         there = f"there are: {listed(usable)}" if usable else "there is none"
         asked = f"a default {what}" if wanted is None else f"the {what} {wanted!r}"
+        if wanted is not None:
+            other: Kind = "output" if kind == "input" else "input"
+            with contextlib.suppress(DefinitionError):
+                found = self.find(wanted, other)
+                if found is not None:
+                    there = f"{found.number} {found.name!r} only {'plays' if kind == 'input' else 'records'}; {there}"
         return f"{self._who}: this machine must have {asked}, but {there}"
 
     def open(self, kind: Kind, wanted: str | int | None, rate: float, channels: int, dtype: str, **more: Any) -> Any:
-        """Return an open stream of sounddevice, which is not started.
+        """Return a stream of sounddevice, which is started.
 
         Args:
             kind: direction.
@@ -172,19 +195,36 @@ class Devices:
         if channels > device.channels(kind):
             raise DefinitionError(f"{self._who}: channels must be at most {device.channels(kind)} for the {what}, but is {channels}")
         stream = library.InputStream if kind == "input" else library.OutputStream
+        opened: Any = None
         try:
             with quiet():
-                return stream(device=device.number, samplerate=rate, channels=channels, dtype=dtype, **more)
+                opened = stream(device=device.number, samplerate=rate, channels=channels, dtype=dtype, **more)
+                opened.start()
+                return opened
         except (library.PortAudioError, ValueError) as why:
+            end(opened)
             text = explained(why)
             if len(why.args) > 1 and why.args[1] in _BAD_FORMAT:
                 raise DefinitionError(
-                    f"{self._who}: the {what} must be able to have {channels} channels of {dtype} at {rate:g} frames per second, but is "
-                    f"not: {text}; it has {device.channels(kind)} channels, and {device.rate:g} frames per second by default"
+                    f"{self._who}: the {what} must be able to have {counted(channels)} of {dtype} at {rate:g} frames per second, but is "
+                    f"not: {text}; it has {counted(device.channels(kind))}, and {device.rate:g} frames per second by default"
                 ) from None
             raise DeviceAwayError(
                 f"{self._who}: the {what} must be free, but cannot be opened: {text}; another program may use it"
             ) from None
+
+
+def end(stream: Any) -> None:
+    """End a stream of `Devices.open`, whatever has happened to its device; None: nothing."""
+    if stream is not None:
+        with quiet():
+            stream.abort(ignore_errors=True)
+            stream.close(ignore_errors=True)
+
+
+def counted(channels: int) -> str:
+    """Return a number of channels as a part of a line."""
+    return f"{channels} channel{'' if channels == 1 else 's'}"
 
 
 def listed(devices: Sequence[SoundDevice]) -> str:
@@ -197,10 +237,17 @@ def listed(devices: Sequence[SoundDevice]) -> str:
 
 def explained(why: Exception) -> str:
     """Return what PortAudio says, as a part of a line."""
-    text = str(why.args[0]) if why.args else type(why).__name__
+    text = str(why.args[0]) if why.args and str(why.args[0]).strip() else type(why).__name__
     if len(why.args) > 2 and len(why.args[2]) > 2 and why.args[2][2]:
         text += f" ({why.args[2][2]})"
-    return " ".join(text.removeprefix("Error opening InputStream: ").removeprefix("Error opening OutputStream: ").rstrip(".").split())
+    for prefix in (
+        "Error opening InputStream: ",
+        "Error opening OutputStream: ",
+        "Error starting stream: ",
+        "Error initializing PortAudio: ",
+    ):
+        text = text.removeprefix(prefix)
+    return " ".join(text.rstrip(".").split())
 
 
 @contextlib.contextmanager

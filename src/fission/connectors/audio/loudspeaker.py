@@ -6,13 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from fission.connectors.audio.devices import DeviceAwayError, Devices, quiet
-from fission.connectors.audio.microphone import DTYPES, SILENCE_S, device_faults
+from fission.connectors.audio.device_stream import DTYPES, MOST_RATE, SILENCE_S, DeviceStream, device_faults, int_faults
+from fission.connectors.audio.devices import DeviceAwayError, counted
 from fission.connectors.audio.playing_line import PlayingLine
-from fission.connectors.audio.stream_job import as_block, report
+from fission.connectors.audio.stream_job import as_block, block_counts, report
+from fission.core.audio_block import max_gap_faults
 from fission.core.groups import HAS_LOUDSPEAKER
 from fission.core.python_job import PythonJob
-from fission.errors import DefinitionError, ValueFitError
+from fission.errors import DefinitionError, ValueFitError, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds of sound that wait here at most, beyond `delay`. Arbitrary: a few buffers of a sound server.
 _ROOM_S = 0.1
-#: Longest wait in seconds for the end of the sound, in `teardown`, which has 10 s.
-_DRAIN_S = 5.0
+#: Longest wait in seconds for the end of the sound, in `teardown`, which has 10 s; and if the network is stopped, when it has 1 s.
+_DRAIN_S, _STOP_S = 5.0, 0.5
 #: Seconds that a device may take longer than it says; arbitrary.
 _MARGIN_S = 0.1
 
@@ -74,28 +75,25 @@ class LoudspeakerJob(PythonJob):
         self.rate = rate
         self.delay = delay
         self.underruns = self.silent_frames = self.gaps = self.jumps = 0
-        self._fission_devices: Any = None
+        self._fission_device: Any = None  # a DeviceStream
         self._fission_line: PlayingLine | None = None
         self._fission_format: tuple[float, int, str] | None = None  # rate, channels, dtype
-        self._fission_stream: Any = None
         self._fission_lock: Any = None
-        self._fission_played_at = self._fission_tried_at = 0.0
+        self._fission_played_at = 0.0
         self._fission_ahead_s = 0.0  # seconds until the device plays what it has taken last
         self._fission_device_underruns = 0
         self._fission_clock: Callable[[], float] = time.monotonic
 
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
-        rate: Any = self.rate
         delay: Any = self.delay
         faults.extend(device_faults(self.device))
-        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 1):
-            faults.append(f"rate must be an int of at least 1, or None, but is {rate!r}")
+        faults.extend(int_faults("rate", self.rate, MOST_RATE, optional=True))
         if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay <= 1:
-            faults.append(f"delay must be a number of seconds from 0 to 1, but is {delay!r}")
+            faults.append(f"delay must be a number of seconds from 0 to 1, but is {value_text(delay)}")
         if len(self.inputs) != 1 or self.inputs[0].BLOCK_COUNT != 1:
-            faults.append(f"it must have one input with BLOCK_COUNT 1, but has {len(self.inputs)}")
-        return faults
+            faults.append(f"it must have one input with BLOCK_COUNT 1, but has {len(self.inputs)}{block_counts(self.inputs)}")
+        return faults + max_gap_faults(self)
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Look for the device.
@@ -105,19 +103,17 @@ class LoudspeakerJob(PythonJob):
         """
         super().setup(*args, **kwargs)
         self._fission_lock = threading.Condition()
-        self._fission_devices = devices = Devices(self._fission_name)
-        if devices.find(self.device, "output") is None and not self.__dict__.get("_fission_restarted"):
-            raise DefinitionError(f"{devices.missing(self.device, 'output')}; see fission audio devices")
+        self._fission_device = device = DeviceStream(self._fission_name, "output", self.device, lambda: self._fission_clock())
+        if not device.is_there and not self.__dict__.get("_fission_restarted"):
+            raise DefinitionError(f"{device.missing}; see fission audio devices")
 
     def run(self, block: Any) -> None:
         if not self.rate and hasattr(block, "ndim"):
             raise ValueFitError(f"{self._fission_name}: blocks must be AudioBlock objects, but are arrays; or set rate")
         sound = as_block(self._fission_name, block, self.rate or 1, 0)
-        samples = sound.samples.reshape(sound.frames, sound.channels)
+        samples = _playable(sound.samples.reshape(sound.frames, sound.channels))
         found = (sound.rate, sound.channels, samples.dtype.name)
         if self._fission_line is None:
-            if found[2] not in DTYPES:
-                raise ValueFitError(f"{self._fission_name}: samples must be {' or '.join(DTYPES)}, but are {found[2]}")
             self._fission_format = found
             frames = [max(1, round(seconds * sound.rate)) for seconds in (self.delay, self.MAX_GAP_S)]
             self._fission_line = PlayingLine((sound.channels,), found[2], *frames)
@@ -127,8 +123,8 @@ class LoudspeakerJob(PythonJob):
         with self._fission_lock:
             missing = line.put(samples, None if block is not sound else sound.first_sample)
             self._fission_report(line, sound.first_sample, missing)
-        if self._fission_stream is None and line.ready and not self._fission_tried_at:
-            self._fission_reopen(first=True)
+        if line.ready and not self._fission_device.tried:
+            self._fission_begin()
         most = round((self.delay + _ROOM_S) * sound.rate)
         self._fission_wait(lambda: line.held <= most)
 
@@ -138,15 +134,28 @@ class LoudspeakerJob(PythonJob):
         if line is not None:
             with self._fission_lock:
                 line.end()
-            if not self._fission_tried_at:  # the whole sound is shorter than `delay`
-                self._fission_reopen(first=True)
-            until = self._fission_clock() + _DRAIN_S
-            self._fission_wait(lambda: line.held == 0 or self._fission_clock() > until)
-            # the device still holds that much, which not every interface plays when its stream is stopped
-            with self._fission_lock:
-                self._fission_lock.wait_for(lambda: False, self._fission_ahead_s + _MARGIN_S)
-        self._fission_close()
+            if not self._fission_device.tried and not self._fission_stopping:  # the whole sound is shorter than `delay`
+                self._fission_begin()
+            self._fission_drain(line)
+        self._fission_device.close()
         super().teardown()
+
+    def _fission_drain(self, line: PlayingLine) -> None:
+        """Wait until everything is played; for a short time only if the network is stopped."""
+        clock, stops = self._fission_clock, self._fission_stopping
+        until = clock() + (_STOP_S if stops else _DRAIN_S)
+        if not stops:
+            self._fission_wait(lambda: line.held == 0 or clock() > until)
+        # the device still holds that much, which not every interface plays when its stream is stopped
+        with self._fission_lock:
+            if self._fission_device.is_open and self._fission_lock.wait_for(lambda: line.held == 0, max(0.0, until - clock())):
+                held_s = self._fission_ahead_s + _MARGIN_S
+                self._fission_lock.wait_for(lambda: False, min(held_s, max(0.0, until - clock())) if stops else held_s)
+
+    @property
+    def _fission_stopping(self) -> bool:
+        """Whether the network is stopped: what was not played need not be."""
+        return bool(self.__dict__.get("_fission_stopped"))
 
     def _fission_report(self, line: PlayingLine, first_sample: int, missing: int) -> None:
         name = self._fission_name
@@ -166,26 +175,22 @@ class LoudspeakerJob(PythonJob):
                 if self._fission_lock.wait_for(done, SILENCE_S / 2):
                     return
             now = self._fission_clock()
-            if self._fission_stream is not None and now - self._fission_played_at > SILENCE_S:
+            if self._fission_device.is_open and now - self._fission_played_at > SILENCE_S:
                 report(self._fission_name, 1, "the device plays nothing; waiting until it does")
-                self._fission_close()
-            if self._fission_stream is None and now - self._fission_tried_at >= SILENCE_S:
-                self._fission_reopen(first=False)
+                self._fission_device.close()
+            if not self._fission_device.is_open:
+                self._fission_device.reopen(self._fission_open)
 
-    def _fission_reopen(self, *, first: bool) -> None:
-        """Try to open the device, and to play.
+    def _fission_begin(self) -> None:
+        """Try to open the device for the first time, and to play.
 
         Raises:
             DefinitionError: it cannot have the format.
         """
-        self._fission_tried_at = self._fission_clock()
         try:
-            if not first:
-                self._fission_devices.refresh()
             self._fission_open()
         except DeviceAwayError as why:
-            if first:
-                report(self._fission_name, 1, f"{str(why).partition(': ')[2]}; trying again every {SILENCE_S:g} s")
+            self._fission_device.report_waiting(why)
 
     def _fission_open(self) -> None:
         line, lock, clock = self._fission_line, self._fission_lock, self._fission_clock
@@ -203,20 +208,17 @@ class LoudspeakerJob(PythonJob):
                 self._fission_device_underruns += bool(status.output_underflow)
                 lock.notify_all()
 
-        stream = self._fission_devices.open("output", self.device, rate, channels, dtype, latency=latency, callback=wanted)
         self._fission_played_at = clock()
-        with quiet():
-            stream.start()
-        self._fission_stream = stream
-
-    def _fission_close(self) -> None:
-        stream, self._fission_stream = self._fission_stream, None
-        if stream is not None:
-            with quiet():
-                stream.abort(ignore_errors=True)
-                stream.close(ignore_errors=True)
+        self._fission_device.open(rate, channels, dtype, latency=latency, callback=wanted)
 
 
 def _words(found: tuple[float, int, str] | None) -> str:
     rate, channels, dtype = found or (0, 0, "")
-    return f"{channels} channels of {dtype} at {rate:g} frames per second"
+    return f"{counted(channels)} of {dtype} at {rate:g} frames per second"
+
+
+def _playable(samples: Any) -> Any:
+    """Return samples of a type that PortAudio plays."""
+    if samples.dtype.name == "uint8":  # centred on 128
+        return (samples.astype("int16") - 128) * 256
+    return samples.astype("float32") if samples.dtype.name not in DTYPES else samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import time
 from dataclasses import astuple
@@ -10,26 +9,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fission.connectors.audio.devices import DeviceAwayError, Devices, quiet
+from fission.connectors.audio.device_stream import DTYPES, MOST_CHANNELS, MOST_RATE, SILENCE_S, DeviceStream, device_faults, int_faults
+from fission.connectors.audio.devices import DeviceAwayError
 from fission.connectors.audio.recording_line import RecordingLine, RecordingPosition
 from fission.connectors.audio.stream_job import report
-from fission.core.audio_block import AudioBlock
+from fission.core.audio_block import AudioBlock, max_gap_faults
 from fission.core.groups import HAS_MIC
 from fission.core.head import CORRUPTED
 from fission.core.python_job import PythonJob
-from fission.errors import DefinitionError, NodeFault
+from fission.errors import DefinitionError, NodeFault, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fission.core.base_pipe import BasePipe
 
-#: Types of a sample that PortAudio records and an `AudioBlock` may have.
-DTYPES = ("int16", "int32", "float32")
-#: Seconds without frames after which the device counts as gone, and between two attempts to open it again. Arbitrary: far longer than
-#: the buffers of sound servers, and short for a person.
-SILENCE_S = 1.0
-#: Seconds of sound that wait for the job, before frames are dropped. Arbitrary: longer than a failover of a consumer.
+#: Seconds of sound that wait for the job, before frames are dropped; also of the longest block. Arbitrary: longer than a failover of a
+#: consumer.
 BUFFER_S = 10.0
 #: Seconds that a device that is gone may still have had frames for; arbitrary, as the buffers of sound servers.
 _LATE_S = 0.1
@@ -94,25 +90,27 @@ class MicrophoneJob(PythonJob):
         self.block = block
         self.dtype = dtype
         self.gaps = self.filled_frames = self.overruns = 0
-        self._fission_devices: Any = None
+        self._fission_device: Any = None  # a DeviceStream
         self._fission_line: Any = None
-        self._fission_stream: Any = None
         self._fission_frames: Any = None  # the queue between PortAudio's thread and the job
-        self._fission_wait_s = self._fission_tried_at = 0.0
+        self._fission_wait_s = 0.0
+        self._fission_filled = -1  # frames that were replaced when the device went; below 0: it is there
         self._fission_opened = 0  # number of streams so far
         self._fission_clock: Callable[[], float] = time.monotonic
         self._fission_wall: Callable[[], float] = time.time
 
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
-        for name in ("rate", "channels", "block"):
-            number: Any = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                faults.append(f"{name} must be an int of at least 1, but is {number!r}")
+        dtype: Any = self.dtype
+        wrong = int_faults("rate", self.rate, MOST_RATE)
+        most = MOST_RATE if wrong else max(1, round(BUFFER_S * self.rate))
+        faults.extend([*wrong, *int_faults("channels", self.channels, MOST_CHANNELS)])
+        if block := int_faults("block", self.block, most):
+            faults.append(block[0] if wrong else f"{block[0]}; a block has at most {BUFFER_S:g} s of sound")
         faults.extend(device_faults(self.device))
-        if self.dtype not in DTYPES:
-            faults.append(f"dtype must be one of {', '.join(DTYPES)}, but is {self.dtype!r}")
-        return faults
+        if getattr(dtype, "name", dtype if isinstance(dtype, str) else None) not in DTYPES:
+            faults.append(f"dtype must be one of {', '.join(DTYPES)}, but is {value_text(dtype)}")
+        return faults + max_gap_faults(self)
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Open the device.
@@ -125,16 +123,15 @@ class MicrophoneJob(PythonJob):
         shape = () if self.channels == 1 else (self.channels,)
         self._fission_line = RecordingLine(self.rate, self.block, shape, self.dtype, self.MAX_GAP_S)
         self._fission_frames = queue.SimpleQueue()
-        self._fission_devices = devices = Devices(self._fission_name)
+        self._fission_device = device = DeviceStream(self._fission_name, "input", self.device, lambda: self._fission_clock())
         self._fission_wait_s = max(SILENCE_S, 4 * self.block / self.rate)
-        self._fission_tried_at = self._fission_clock()
-        missing = devices.find(self.device, "input") is None
+        missing = not device.is_there
         try:
             self._fission_open()
         except (DeviceAwayError, DefinitionError) as why:
             if not self.__dict__.get("_fission_restarted") and (missing or isinstance(why, DefinitionError)):
                 raise DefinitionError(f"{why}; see fission audio devices") from None
-            report(self._fission_name, 1, f"{str(why).partition(': ')[2]}; trying again every {SILENCE_S:g} s")
+            device.report_waiting(why)
 
     def snapshot(self) -> Any:
         """Return where the recording is."""
@@ -151,8 +148,8 @@ class MicrophoneJob(PythonJob):
             return
         position, here = RecordingPosition(*state), boot()
         self._fission_line.continue_from(position, self._fission_clock(), self._fission_wall(), here)
-        if position.boot != here and not any(device.inputs for device in self._fission_devices.all()):
-            raise NodeFault(self._fission_devices.missing(self.device, "input"))
+        if position.boot != here and not any(device.inputs for device in self._fission_device.devices.all()):
+            raise NodeFault(self._fission_device.missing)
 
     def run(self) -> AudioBlock:
         line = self._fission_line
@@ -172,12 +169,12 @@ class MicrophoneJob(PythonJob):
         return AudioBlock(taken.samples, self.rate, taken.number, taken.time)
 
     def teardown(self) -> None:
-        self._fission_close()
+        self._fission_device.close()
         super().teardown()
 
     def _fission_patience(self) -> float:
         """Return for how many seconds frames are waited for."""
-        if self._fission_stream is not None or not self._fission_line.begun:
+        if self._fission_device.is_open or not self._fission_line.begun:
             return self._fission_wait_s
         return max(0.001, min(self._fission_wait_s, self.block / self.rate))
 
@@ -186,6 +183,9 @@ class MicrophoneJob(PythonJob):
         lost = self._fission_line.add(samples, taken, wall, overrun=overrun, dropped=dropped)
         why = "this job is too slow" if dropped else "the device had an overrun" if overrun else "the device or the job was away"
         self._fission_count(f"{lost} frames lost ({why}), replaced by zeros in declared dummies")
+        if self._fission_filled >= 0:
+            filled, self._fission_filled = self.filled_frames - self._fission_filled, -1
+            report(self._fission_name, 1, f"the device gives sound again; {filled} frames were replaced by zeros in declared dummies")
 
     def _fission_count(self, text: str) -> None:
         self.filled_frames = self._fission_line.filled_frames
@@ -218,47 +218,28 @@ class MicrophoneJob(PythonJob):
             frames.put((number, data.copy(), now - age, wall() - age, bool(status.input_overflow), dropped))
             dropped = 0
 
-        stream = self._fission_devices.open(
-            "input",
-            self.device,
+        self._fission_device.open(
             self.rate,
             self.channels,
-            self.dtype,
+            str(self.dtype),
             blocksize=self.block,
             latency="low",
             callback=arrived,
             finished_callback=lambda: frames.put((number,)),
         )
-        with quiet():
-            stream.start()
-        self._fission_stream = stream
 
     def _fission_gone(self) -> None:
         """Replace what is missing, and try to open the device again."""
-        now = self._fission_clock()
-        self._fission_close()
-        self._fission_line.gone(now - _LATE_S)
+        line, device = self._fission_line, self._fission_device
+        device.close()
+        filled = line.filled_frames
+        line.gone(self._fission_clock() - _LATE_S)
         self._fission_count("the device gives no sound; declared dummies are sent until it does")
-        if now - self._fission_tried_at < SILENCE_S:
-            return
-        self._fission_tried_at = now
-        with contextlib.suppress(DeviceAwayError, DefinitionError):  # it may be back later, as it was
-            self._fission_devices.refresh()
-            self._fission_open()
-
-    def _fission_close(self) -> None:
-        stream, self._fission_stream = self._fission_stream, None
-        if stream is not None:
-            with quiet():
-                stream.abort(ignore_errors=True)
-                stream.close(ignore_errors=True)
-
-
-def device_faults(device: Any) -> list[str]:
-    """Return what is wrong with a `device` of a job."""
-    if device is None or (isinstance(device, (str, int)) and not isinstance(device, bool)):
-        return []
-    return [f"device must be a name, a number, or None, but is {device!r}"]
+        if line.begun and self._fission_filled < 0:
+            self._fission_filled = filled
+        if not line.begun:
+            device.report_waiting(DeviceAwayError("the device must give sound, but gives none"))
+        device.reopen(self._fission_open)
 
 
 def boot() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from fission.errors import DefinitionError
+from fission.errors import DefinitionError, error_text
 
 #: What pip installs for a module, if the names differ.
-_PACKAGES = {"scipy.signal": "scipy", "scipy.fft": "scipy"}
+_PACKAGES = {"_cffi_backend": "cffi", "scipy.signal": "scipy", "scipy.fft": "scipy"}
 
 
 def needed(job: str, module: str) -> Any:
@@ -24,12 +24,12 @@ def needed(job: str, module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as why:
-        if (why.name or "").partition(".")[0] not in (module.partition(".")[0], "numpy"):
-            raise
         package = _PACKAGES.get(why.name or "", why.name)
         raise DefinitionError(f"{job} needs {package}, which is not installed; install it: pip install {package}") from None
     except OSError as why:  # the package is there, but not the library that it loads
         raise DefinitionError(f"{job} needs a library that {module} loads, but: {why}; {_help(module)}") from None
+    except Exception as why:  # PortAudio does not start, for example
+        raise DefinitionError(f"{job} needs {module}, which cannot be loaded: {error_text(why)}; install it again") from None
 
 
 def _help(module: str) -> str:

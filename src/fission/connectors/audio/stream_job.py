@@ -7,7 +7,7 @@ from abc import abstractmethod
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from fission.core.audio_block import AudioBlock, as_floats
+from fission.core.audio_block import AudioBlock, as_floats, max_gap_faults
 from fission.core.head import FINISHED
 from fission.core.python_job import PythonJob
 from fission.errors import ValueFitError, value_text
@@ -54,8 +54,8 @@ class StreamJob(PythonJob):
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
         if len(self.inputs) != 1 or self.inputs[0].BLOCK_COUNT != 1:
-            faults.append(f"it must have one input with BLOCK_COUNT 1, but has {len(self.inputs)}{_counts(self.inputs)}")
-        return faults
+            faults.append(f"it must have one input with BLOCK_COUNT 1, but has {len(self.inputs)}{block_counts(self.inputs)}")
+        return faults + max_gap_faults(self)
 
     @abstractmethod
     def _fission_processor(self, rate: float) -> StreamProcessor:
@@ -138,5 +138,6 @@ def _words(found: tuple[float, int, bool] | None) -> str:
     return f"{channels} channels in plain arrays" if plain else f"{channels} channels at {rate} frames per second"
 
 
-def _counts(inputs: Sequence[BasePipe]) -> str:
+def block_counts(inputs: Sequence[BasePipe]) -> str:
+    """Return the BLOCK_COUNT of a single input, as the end of a message."""
     return f" with BLOCK_COUNT {inputs[0].BLOCK_COUNT}" if len(inputs) == 1 else ""
