@@ -103,7 +103,7 @@ class Devices:
     def all(self) -> list[SoundDevice]:
         """Return all devices, by number; none if PortAudio did not start.
 
-        A device whose name is no UTF-8 is left out: sounddevice cannot open it.
+        A device whose name is not UTF-8 is left out: sounddevice cannot open it.
 
         Raises:
             DefinitionError: see `library`.
