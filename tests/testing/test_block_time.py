@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,9 +127,91 @@ def test_sound_has_the_time_of_its_first_frame(tmp_path: Path) -> None:
     assert [one.earliest for one in Show.last] == [77.0, 78.0]
 
 
-def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(JobFailed, match=r"Given 1: block_time must be seconds since 1970 \(a float\), or a BlockTime, but is 'noon'"):
-        run_network([Given(["noon"], outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])], folder=tmp_path)
+NO_TIMES = ["noon", "5", b"5", True, math.nan, math.inf, 10**400, (1.0, 2.0, 3.0, 4.0), object()]
+NO_BLOCK_TIMES = [("a", "b", "c", "d"), (1.0, 2.0, 3.0, None), (5.0, 1.0, 5.0, 1.0), (1.0, math.nan, 1.0, 1.0), (1.0, math.inf, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize("given", [*NO_TIMES, *(BlockTime(*fields) for fields in NO_BLOCK_TIMES)])
+def test_what_is_not_a_time_is_refused(tmp_path: Path, given: Any) -> None:
+    with pytest.raises(JobFailed, match=r"Given 1: block_time must be seconds since 1970 \(a float\), or a BlockTime whose"):
+        run_network([Given([given], outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])], folder=tmp_path)
+
+
+@pytest.mark.parametrize("given", [5, 5.0, numpy.float32(5), numpy.int64(5), NetworkTime(5.0, 0.1), BlockTime(5, 5, 0, 0)])
+def test_numbers_of_all_types_are_times(tmp_path: Path, given: Any) -> None:
+    run_network([Given([given], outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])], folder=tmp_path)
+    assert [one[:2] for one in Show.last] == [(5.0, 5.0)]
+
+
+def test_a_source_may_say_that_a_time_is_unknown(tmp_path: Path) -> None:
+    run_network([Given([BlockTime(*[math.nan] * 4)], outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])], folder=tmp_path)
+    assert [one.known for one in Show.last] == [False]
+
+
+class Outside(PythonJob):
+    """Reads the time where there is no block, and in a thread."""
+
+    BLOCK_TIME = True
+    read: dict[str, Any] = {}
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        super().setup(*args, **kwargs)
+        self.read["setup"] = self.block_time
+
+    def run(self, *values: Any) -> None:
+        thread = threading.Thread(target=lambda: self.read.update(thread=self.block_time))
+        thread.start()
+        thread.join()
+        self.read["run"] = self.block_time
+        if self.read["run"].earliest == 2.0:
+            self.finish()  # the third block of the faster source is there already
+
+    def teardown(self) -> None:
+        self.read["teardown"] = self.block_time
+
+
+def test_there_is_a_time_only_while_there_is_a_block(tmp_path: Path) -> None:
+    jobs = [
+        Given([1.0, 2.0, 3.0], outputs=[PicklePipe(1)]),
+        Source(outputs=[PicklePipe(2)]),
+        Outside(inputs=[PicklePipe(1), PicklePipe(2)]),
+    ]
+    run_network(jobs, folder=tmp_path)
+    assert [Outside.read[place].known for place in ("setup", "run", "thread", "teardown")] == [False, True, True, False]
+    assert Outside.read["thread"] == Outside.read["run"]
+
+
+class SetsIts(PythonJob):
+    """Means to give its blocks a time, which only a source can."""
+
+    BLOCK_TIME = True
+
+    def __init__(self, place: str, **pipes: Any) -> None:
+        super().__init__(**pipes)
+        self.place = place
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        super().setup(*args, **kwargs)
+        if self.place == "setup":
+            self.block_time = 5.0
+
+    def run(self, value: Any) -> Any:
+        if self.place == "run":
+            self.block_time = 5.0
+        return 0
+
+
+@pytest.mark.parametrize("place", ["setup", "run"])
+def test_a_job_with_inputs_that_sets_a_time_is_refused(tmp_path: Path, place: str) -> None:
+    with pytest.raises(JobFailed, match="SetsIts 2 has inputs and must not set block_time: its blocks have the time of those"):
+        run_network(
+            [
+                Given([1.0], outputs=[PicklePipe(1)]),
+                SetsIts(place, inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+                Show(inputs=[PicklePipe(2)]),
+            ],
+            folder=tmp_path,
+        )
 
 
 class Careless(PythonJob):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fission.core.sink_file import BEYOND
-from fission.errors import Stopped
+from fission.errors import DefinitionError, Stopped
 from fission.protocol.align import Aligner
 from fission.protocol.batches import Batch
 from fission.protocol.messages.job_to_client import JobWarning
@@ -35,6 +35,7 @@ class ConnectorLoop(ComputeLoop):
             batch = take()
             if batch is not None:
                 self._compute(batch)
+                self._refuse_own_time()
                 if self._steps is not None:
                     self._steps.computed(self._number)
                 if self._sink is not None:
@@ -70,6 +71,17 @@ class ConnectorLoop(ComputeLoop):
         for pipe, blocks in aligner.left_over().items():
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
 
+    def _refuse_own_time(self) -> None:
+        """Check that a job that asks for times has not set one: it would read that one from then on.
+
+        Raises:
+            DefinitionError: it has.
+        """
+        job = self._job
+        if job.BLOCK_TIME and "block_time" in job.__dict__:
+            text = "must not set block_time: its blocks have the time of those that they come from; only a source sets it"
+            raise DefinitionError(f"{job._fission_name} has inputs and {text}")
+
     def _pressed(self) -> None:
         """Take a snapshot and answer the producers: releases held back here block other jobs."""
         if self._checkpointer is not None and self._begun and not self._job.finished:
@@ -95,6 +107,7 @@ class ConnectorLoop(ComputeLoop):
             else:
                 first = self._checkpointer.begin(generation, first)
         self._settle_position(generation, first)
+        self._refuse_own_time()
         self._shell.begin(first)
         self._begun = True
         self._number = first - 1

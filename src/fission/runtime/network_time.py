@@ -31,6 +31,7 @@ class NetworkTimeSource:
         self._clock = NetworkClock()
         self._answered = threading.Event()
         self._asked_at = -inf
+        self._waits_until = inf  # calls before this time wait for the first answer; infinity: it was not asked for
         shell.commands[ClientClock] = self._take
 
     def _take(self, message: ClientClock) -> None:
@@ -38,7 +39,7 @@ class NetworkTimeSource:
         self._answered.set()
 
     def read(self, *, asks: bool) -> NetworkTime:
-        """Return the client's time of day. The first call waits for an answer.
+        """Return the client's time of day. The first call waits for an answer; calls of other threads meanwhile, too.
 
         Args:
             asks: whether the client can answer: it knows of this process.
@@ -47,8 +48,9 @@ class NetworkTimeSource:
             return NetworkTime(time.time(), 0.0)
         now = time.monotonic()
         if asks and self._clock.age_s(now) > ASK_AGAIN_S and now - self._asked_at > ASK_AGAIN_S:
-            first, self._asked_at = self._asked_at == -inf, now
+            self._waits_until = min(self._waits_until, now + FIRST_WAIT_S)  # first: another thread may be between both lines
+            self._asked_at = now
             self._shell.say(AskClock())
-            if first and self._shell.waits:
-                self._answered.wait(FIRST_WAIT_S)
+        if asks and now < self._waits_until and not self._answered.is_set() and self._shell.waits:
+            self._answered.wait(self._waits_until - now)
         return NetworkTime(*self._clock.read(time.monotonic(), time.time()))

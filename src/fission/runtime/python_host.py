@@ -10,7 +10,7 @@ from fission.core.block_time import BlockTime
 from fission.core.network_time import NetworkTime
 from fission.errors import DefinitionError
 from fission.protocol.align import Aligner
-from fission.protocol.block_times import unpack
+from fission.protocol.block_times import UNKNOWN, unpack
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
 from fission.runtime.connector_loop import ConnectorLoop
@@ -107,6 +107,8 @@ class PythonHost(SourceLoop, ConnectorLoop):
     def block_time(self) -> BlockTime:
         """The time of the compute block that `run` is processing; for a source the present.
 
+        In `setup` and `teardown` there is no block: for a job with inputs, it is unknown.
+
         Raises:
             DefinitionError: the job does not ask for times.
         """
@@ -116,6 +118,8 @@ class PythonHost(SourceLoop, ConnectorLoop):
             raise DefinitionError(f"{job._fission_name}: block_time is known only to jobs that ask for it; {hint}")
         if job._fission_is_source:
             return BlockTime.now()
+        if not self._set_up:
+            return BlockTime(*unpack(UNKNOWN))
         return BlockTime(*unpack(self._shell.endpoint.times.of(self.current_number)))
 
     def network_time(self) -> NetworkTime:

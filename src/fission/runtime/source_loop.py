@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from math import inf, isfinite, isnan
 from types import GeneratorType
 from typing import Any
 
@@ -159,10 +160,25 @@ class SourceLoop(ComputeLoop):
 
 def _block_time(job: Any, given: Any) -> BlockTime:
     """Return the time that a source has given its block."""
-    if isinstance(given, BlockTime):
-        return given
     try:
-        return BlockTime.at(float(given))
-    except (TypeError, ValueError):
-        must = "must be seconds since 1970 (a float), or a BlockTime"
-        raise ValueFitError(f"{job._fission_name}: block_time {must}, but is {value_text(given)}") from None
+        if isinstance(given, BlockTime):
+            time = BlockTime(*map(_number, given))
+            if time.earliest <= time.latest < inf or (isnan(time.earliest) and isnan(time.latest)):
+                return time
+        elif isfinite(seconds := _number(given)):
+            return BlockTime.at(seconds)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    must = "must be seconds since 1970 (a float), or a BlockTime whose earliest is not after its latest"
+    raise ValueFitError(f"{job._fission_name}: block_time {must}, but is {value_text(given)}")
+
+
+def _number(value: Any) -> float:
+    """Return a number of any type as a float.
+
+    Raises:
+        TypeError: it is not a number.
+    """
+    if isinstance(value, (bool, str, bytes, bytearray)):  # all of which `float` takes
+        raise TypeError
+    return float(value)
