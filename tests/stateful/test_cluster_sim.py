@@ -30,6 +30,11 @@ def test_blocks_without_partners_do_not_ask_for_a_snapshot() -> None:
     assert not (wrong := outcome(185)), wrong
 
 
+def test_a_sink_that_never_wrote_skips_blocks_that_died_with_their_source() -> None:
+    """Its first process did not start. Then the blocks of one input died with a source without CHECKPOINT; it leaves out the others'."""
+    assert not (wrong := outcome(91221)), wrong
+
+
 @pytest.mark.parametrize("after_s", [0.005, 0.015, 0.03, 0.04, 0.1])
 def test_a_source_with_snapshots_that_dies_after_its_end_in_a_new_generation(monkeypatch: pytest.MonkeyPatch, after_s: float) -> None:
     """Its new incarnation sends blocks in that generation; nothing may have ended there before."""

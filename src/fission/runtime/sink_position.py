@@ -38,6 +38,7 @@ class SinkSync:
         self._job = job
         self._file = file
         self._since = NEVER  # the moment since which unsynced blocks wait
+        self._begun = False  # whether this incarnation has begun: what is left out from then on was never acknowledged
         file.on_full_disk = warn
 
     def first_number(self, generation: int) -> int:
@@ -65,6 +66,7 @@ class SinkSync:
         # with MAX_QUEUE, blocks before the first may have been dropped
         if (
             restarted
+            and not self._begun
             and not file.known
             and not file.position.number
             and first > 1
@@ -77,6 +79,7 @@ class SinkSync:
                 f"blocks up to {first - 1} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
             )
         file.begin(generation, first)
+        self._begun = True
 
     def record(self, generation: int, number: int) -> None:
         """Main thread: record that `run` has returned for this compute block."""
