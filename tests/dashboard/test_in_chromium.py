@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -168,9 +168,18 @@ def test_a_failover_is_seen(fission: CommandLine, project: Path, tab: Tab) -> No
     (node,) = (child for child in psutil.Process(client.pid).children() if "net fork server 2" in " ".join(child.cmdline()))
     node.kill()
     expect(tab.locator("#failovers li")).to_contain_text("node 2 is lost", timeout=SEEN_MS)
-    expect(frames).to_have_count(1, timeout=SEEN_MS)  # its jobs have moved
+    lost = tab.locator("#graph .node.down")
+    expect(lost).to_have_text("2: lost", timeout=SEEN_MS)
+    expect(frames).to_have_count(2)
     expect(tab.locator("#nodes tr", has_text="lost")).to_have_count(1)
     expect(tab.locator("#graph .job.running")).to_have_count(3, timeout=SEEN_MS)
+    room, boxes = lost.bounding_box(), [box.bounding_box() for box in tab.locator("#graph .job").all()]
+    assert room is not None
+    assert not [box for box in boxes if box and overlap(room, box)]  # its jobs have moved
+
+
+def overlap(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return all(one[at] < other[at] + other[size] and other[at] < one[at] + one[size] for at, size in (("x", "width"), ("y", "height")))
 
 
 def test_the_network_is_stopped_by_two_clicks(fission: CommandLine, project: Path, tab: Tab) -> None:

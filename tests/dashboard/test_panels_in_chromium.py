@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as Tab
-from playwright.sync_api import expect
 
 from tests.dashboard.pages import page_of
 from tests.dashboard.test_in_chromium import HOSTILE, SEEN_MS
 from tests.e2e.support import network
-from tests.waiting import CommandLine
+from tests.waiting import CommandLine, eventually
 
 #: Chromium's start counts into the first test's time, and takes long on a busy machine.
 pytestmark = pytest.mark.timeout(120)
@@ -25,6 +26,8 @@ class Fails(PythonJob):
             raise ValueError({HOSTILE!r})
         return value
 """
+#: Of a job that is neither source nor sink.
+ARRIVES = re.compile(r"Latency from Endless 1half [\d.]+ (us|ms|s), 99 % [\d.]+ (us|ms|s)")
 LISTED = """
 Endless(outputs=[PicklePipe(1)]),
 Fails(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
@@ -53,10 +56,35 @@ def test_a_job_says_why_it_is_there_what_it_went_through_and_what_it_wrote(
     expect(tab.locator("#detail-output")).not_to_contain_text("got ")
     assert tab.title() == "net - FISSION"
     assert tab.locator("#detail img, #detail script").count() == 0
+    expect(tab.locator("#detail-facts")).to_contain_text(ARRIVES, timeout=SEEN_MS)  # a job between
+    expect(tab.locator("#detail-facts")).to_contain_text(re.compile(r"CPU\d+ % of a coreMemory[\d.]+ MB"))
+    for chart in ("chart", "cpu", "memory"):
+        assert drawn(tab.locator(f"#detail-{chart} canvas"))
     tab.locator("[data-job='1']").click()
     expect(tab.locator("#detail-facts")).to_contain_text("group ALL: ", timeout=SEEN_MS)
     expect(history).not_to_contain_text("Traceback")
+    expect(tab.locator("#detail-facts")).not_to_contain_text("Latency")  # it is the source
     tab.locator("#nodes button", has_text="1").first.click()
     expect(tab.locator("#node-title")).to_have_text("Node 1")
+    expect(tab.locator("#node-facts")).to_contain_text(re.compile(r"StateupAddress.*Free CPU\d+ %Free memory[\d.]+ [MG]B"), timeout=SEEN_MS)
+    for chart in ("rates", "cpu"):
+        assert drawn(tab.locator(f"#node-{chart} canvas"))
     expect(tab.locator("#node-loss")).to_contain_text("Every job would have a place.", timeout=SEEN_MS)
     expect(tab.locator("#node-loss li").first).to_contain_text(" to node 2 (group ALL: ")
+    tab.locator("#pipes button", has_text="1 PicklePipe").click()
+    expect(tab.locator("#tap-facts")).to_contain_text(re.compile(r"Rate[1-9][\d.]* /sQueue\d+ blocksDropped0 blocks"), timeout=SEEN_MS)
+    expect(tab.locator("#tap-facts")).to_contain_text(
+        re.compile(f"{ARRIVES.pattern}".replace("from Endless 1", "from Endless 1 to Fails 2"))
+    )
+    assert drawn(tab.locator("#tap-rates canvas"))
+
+
+def drawn(canvas: Locator) -> bool:
+    """Return whether there is a line in a chart: blue, as its first line is."""
+    expect(canvas).to_be_visible()
+    is_blue = """canvas => {
+        const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let at = 0; at < pixels.length; at += 4) if (pixels[at + 3] > 200 && pixels[at + 2] > pixels[at] + 100) return true;
+        return false;
+    }"""
+    return eventually(lambda: bool(canvas.evaluate(is_blue)), SEEN_MS / 1000, "that a line is drawn")

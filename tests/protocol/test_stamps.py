@@ -13,7 +13,7 @@ from fission.protocol.endpoint_effects import SendData
 from fission.protocol.endpoint_spec import EndpointSpec, OutputSpec
 from fission.protocol.inputs import InputSpec
 from fission.protocol.link_messages import Data, Message, Open, Release, Stamp
-from fission.protocol.stamps import EVERY_S, MOST, MOST_GENERATIONS, Origin, OutputStamps, Sample, Stamps, join
+from fission.protocol.stamps import EVERY_S, MOST, MOST_GENERATIONS, MOST_NEWEST, Origin, OutputStamps, Sample, Stamps, join
 
 SOURCE = EndpointSpec(outputs=[OutputSpec(1)], is_source=True, job=4)
 RELAY = EndpointSpec(inputs=[InputSpec(1), InputSpec(2)], outputs=[OutputSpec(3), OutputSpec(4)], job=5)
@@ -113,6 +113,18 @@ def test_a_measured_job_compares_when_it_is_done() -> None:
     assert stamps.arrived(1, 3, 0, 0, 2, origins(7, 1.0)) == (0, {})  # a replayed one of a block that is done
     assert stamps.arrived(99, 3, 0, 0, 2, origins(7, 1.0)) == (0, {})
     assert not stamps.waiting
+
+
+def test_a_job_between_reports_the_newest_sample_of_each_source_and_of_few_sources() -> None:
+    stamps = Stamps({1: 1}, measured=False)
+    for number in range(1, 4):
+        stamps.arrived(1, number, 0, 0, 0, {**origins(7, float(number)), **origins(8, 1.0)})
+    stamps.done(3, 20.0)
+    assert stamps.take() == [Sample(7, 1, 17.0), Sample(8, 1, 19.0)]
+    assert stamps.take() == []
+    stamps.arrived(1, 4, 0, 0, 3, {source: Origin(source, 1, 1.0) for source in range(100, 0, -1)})
+    stamps.done(4, 2.0)
+    assert sorted(sample.source for sample in stamps.take()) == list(range(1, MOST_NEWEST + 1))
 
 
 @pytest.mark.parametrize(

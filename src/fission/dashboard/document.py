@@ -45,6 +45,7 @@ def document(description: Mapping[str, Any], before: Mapping[str, Any], after: M
         "pipes": pipes,
         "nodes": nodes,
         "paths": {f"{path['source']}-{path['sink']}": path for path in paths(after)},
+        "inner_paths": {f"{path['source']}-{path['sink']}": path for path in paths(after, "inner_paths")},
         "failovers": list(after["failovers"][-MOST_FAILOVERS:]),
         "failovers_omitted": max(0, len(after["failovers"]) - MOST_FAILOVERS),
     }

@@ -64,7 +64,7 @@ class EndpointSpec:
         head_size: size of a head, in bytes.
         judged: whether the client judges the job by its progress (STALL_TIMEOUT).
         job: id of the job, for the stamps of its blocks; 0: its blocks have none.
-        measured: whether the client gets samples of how long blocks were under way to here.
+        measured: whether the client gets each sample of how long blocks were under way to here, or the newest ones.
         ratio: output blocks for each compute block; None: unknown.
     """
 

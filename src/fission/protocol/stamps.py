@@ -8,8 +8,10 @@ Rules
     inputs are joined, and where several blocks become one, the earliest time of each source counts.
     Stamps of unreleased blocks are kept, and sent again with them: a replayed block has the time at
     which it was first made.
-    A job that is *measured*, such as a sink, compares the stamp with its own clock when it is done
-    with the block. Such a sample is not corrected: the client knows the clocks (`latency`).
+    A job compares the stamp with its own clock when it is done with the block. Such a sample is not
+    corrected: the client knows the clocks (`latency`). One that is *measured*, such as a sink,
+    reports each sample; the others only the newest one of a source in each report, since nothing is
+    judged by it.
     ASYNC pipes carry no stamps, and nor do executables whose RATIO is None: which block results
     from which is unknown there.
 
@@ -34,6 +36,9 @@ MOST = 1024
 #: Largest number of generations to come whose stamps are kept; the nearest stay. Arbitrary: there is seldom more than one, and a
 #: malformed message must not take memory for more.
 MOST_GENERATIONS = 4
+#: Largest number of sources whose newest samples a job reports that is not measured: those with the least ids. Arbitrary: what a
+#: person reads in the panel of a job, and a job after a thousand sources must not report a thousand samples a second.
+MOST_NEWEST = 8
 
 
 class Origin(NamedTuple):
@@ -83,7 +88,8 @@ class Stamps:
 
     Attributes:
         waiting: by number of a compute block of this generation, for a job that is measured.
-        samples: of the blocks that were done since `take`.
+        samples: of the blocks that were done since `take`, of a job that is measured.
+        newest: by source, that of the last such block, of another job.
         ratio: output blocks for each compute block; None: unknown.
     """
 
@@ -92,11 +98,12 @@ class Stamps:
 
         Args:
             block_counts: BLOCK_COUNT of each non-ASYNC input.
-            measured: whether samples are taken.
+            measured: whether each sample is taken.
             ratio: as in the attribute.
         """
         self.waiting: dict[int, Origins] = {}
         self.samples: list[Sample] = []
+        self.newest: dict[int, Sample] = {}
         self.ratio = ratio
         self._block_counts = block_counts
         self._measured = measured
@@ -148,13 +155,19 @@ class Stamps:
         """Note that compute blocks up to ``number`` are done."""
         for block in [block for block in self.waiting if block <= number]:
             origins = self.waiting.pop(block)
+            found = [Sample(origin.source, origin.incarnation, now - origin.at) for origin in origins.values()]
             if self._measured:
-                self.samples += (Sample(origin.source, origin.incarnation, now - origin.at) for origin in origins.values())
+                self.samples += found
+            else:
+                self.newest |= {sample.source: sample for sample in found}
         del self.samples[:-MOST]
+        while len(self.newest) > MOST_NEWEST:
+            del self.newest[max(self.newest)]
 
     def take(self) -> list[Sample]:
         """Return the samples since the last call."""
-        found, self.samples = self.samples, []
+        found, self.samples = self.samples + list(self.newest.values()), []
+        self.newest.clear()
         return found
 
 

@@ -182,7 +182,7 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     }
 
 
-def paths(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def paths(answer: Mapping[str, Any], member: str = "paths") -> list[dict[str, Any]]:
     """Return the latency of each path of an answer of `measure`, over the last minute.
 
     Each row has the members of a `PathRow`, ``source_name`` and ``sink_name``, and of the sink
@@ -190,10 +190,11 @@ def paths(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Args:
         answer: the answer.
+        member: of the answer; "inner_paths" has those to jobs that are not sinks.
     """
     jobs = {row["id"]: row for row in answer["jobs"]}
     found = []
-    for path in answer.get("paths", ()):
+    for path in answer.get(member, ()):
         source, sink = jobs[path["source"]], jobs[path["sink"]]
         found.append(
             {**path, "source_name": source["name"], "sink_name": sink["name"], "late": sink.get("late"), "judged": sink.get("judged")}

@@ -73,8 +73,8 @@ class MeasuredPaths(Protocol):
     def late(self, job: int) -> tuple[int | None, int | None]:
         """Return the numbers of late and of judged blocks of a job; None without DEADLINE."""
 
-    def rows(self) -> tuple[PathRow, ...]:
-        """Return the paths."""
+    def rows(self) -> tuple[tuple[PathRow, ...], tuple[PathRow, ...]]:
+        """Return the paths to sinks, and those to other jobs."""
 
 
 class TappedRun(Protocol):
@@ -172,7 +172,8 @@ class Taps:
             del self._answers[key]
         standing = await self._run.standing()
         rows = tuple(self._row(job, running.get(job), answers.get(job), standing.get(job)) for job in self._run.jobs)
-        return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows, paths=self._run.latencies.rows())
+        paths, inner = self._run.latencies.rows()
+        return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows, paths=paths, inner_paths=inner)
 
     def _row(self, job: int, node: str | None, measured: MeasuredJob | None, standing: JobStandstill | None) -> JobRow:
         summary, state = self._run.jobs[job], self._run.state(job)

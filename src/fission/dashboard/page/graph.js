@@ -5,6 +5,8 @@ import { condition, rate, structure } from "./model.js";
 import { acts, element, fitted, tip } from "./svg.js";
 
 const BOX = { width: 150, height: 46 };
+/** Size of the frame of a lost node, whose jobs are elsewhere. */
+const EMPTY = { width: 110, height: 46 };
 const CLIENT = "client (local jobs)";
 
 export class GraphView {
@@ -21,13 +23,26 @@ export class GraphView {
     this.arrows = new Map();
     /** @type {Map<string, SVGElement>} */
     this.frames = new Map();
+    /** Nodes that were up while this page was open: those that are lost stay in the picture. @type {Set<string>} */
+    this.known = new Set();
+    this.run = "";
+  }
+
+  /** @param {any} state @returns {string[]} names of the nodes that were lost while this page was open, and of no others */
+  lost(state) {
+    if (state.run !== this.run) this.known.clear();
+    this.run = state.run;
+    const nodes = Object.entries(state.nodes ?? {});
+    for (const [name, node] of nodes) if (node.up) this.known.add(name);
+    return nodes.filter(([name, node]) => !node.up && this.known.has(name)).map(([name]) => name);
   }
 
   /** @param {any} state the document */
   show(state) {
-    const wanted = Object.keys(state.jobs ?? {}).length ? `${this.isNarrow()} ${structure(state)}` : "";
+    const lost = this.lost(state);
+    const wanted = Object.keys(state.jobs ?? {}).length ? `${this.isNarrow()} ${structure(state)} ${lost}` : "";
     if (wanted !== this.drawn) {
-      this.draw(state);
+      this.draw(state, lost);
       this.drawn = wanted;
     }
     for (const [id, box] of this.boxes) {
@@ -49,7 +64,10 @@ export class GraphView {
       arrow.setAttribute("aria-label", `${text.textContent}: look into the pipe ${ends}`);
     }
     for (const [name, frame] of this.frames) {
-      frame.setAttribute("class", `node ${state.nodes?.[name]?.up === false ? "down" : ""}`);
+      const isLost = state.nodes?.[name]?.up === false;
+      frame.setAttribute("class", `node ${isLost ? "down" : ""}`);
+      const text = frame.querySelector("text");
+      if (text) text.textContent = isLost ? `${name}: lost` : name;
     }
   }
 
@@ -57,8 +75,8 @@ export class GraphView {
     return this.place.clientWidth < 700;
   }
 
-  /** @param {any} state */
-  draw(state) {
+  /** @param {any} state @param {string[]} lost names of nodes that are drawn even without jobs */
+  draw(state, lost) {
     this.boxes.clear();
     this.arrows.clear();
     this.frames.clear();
@@ -67,11 +85,12 @@ export class GraphView {
     const graph = new Graph({ compound: true, multigraph: true });
     graph.setGraph({ rankdir: this.isNarrow() ? "TB" : "LR", nodesep: 24, ranksep: 50, marginx: 16, marginy: 16 });
     graph.setDefaultEdgeLabel(() => ({}));
+    for (const node of lost) graph.setNode(`node ${node}`, { label: node, ...EMPTY });
     for (const [id, job] of Object.entries(state.jobs ?? {})) {
       graph.setNode(`job ${id}`, { ...BOX });
       const node = job.local ? CLIENT : job.node;
       if (node) {
-        graph.setNode(`node ${node}`, { label: node });
+        graph.setNode(`node ${node}`, { ...graph.node(`node ${node}`), label: node });
         graph.setParent(`job ${id}`, `node ${node}`);
       }
     }

@@ -1,15 +1,14 @@
 // The page of a running network: joins the stream of messages to the views.
 
 import { ConsoleForm, Operator, RecordButton, confirmed } from "./act.js";
-import { LineChart } from "./chart.js";
+import { HISTORY_S, JobFacts, NodeFacts, PipeFacts, remember } from "./facts.js";
 import { GraphView } from "./graph.js";
 import { append } from "./log.js";
-import { History, bytes, concerns, duration, merged, offset, rate, share } from "./model.js";
+import { History, bytes, concerns, duration, merged, offset, rate } from "./model.js";
 import { NodePanel } from "./node.js";
 import { TableView } from "./tables.js";
 import { TapPanel } from "./tap.js";
 
-const HISTORY_S = 300;
 const MOST_EVENTS = 2000;
 
 /** @param {string} id @returns {any} */
@@ -28,7 +27,7 @@ const written = [];
 /** @type {any[]} */
 const happened = [];
 
-const chart = new LineChart(at("detail-chart"), 160, ["in /s", "out /s"]);
+const [jobFacts, pipeFacts, nodeFacts] = [new JobFacts(history), new PipeFacts(history), new NodeFacts(history)];
 const tap = new TapPanel(at("tap"));
 const nodePanel = new NodePanel();
 const graph = new GraphView(at("graph"), choose, look);
@@ -79,7 +78,7 @@ const nodes = new TableView(at("nodes"), "Nodes", [
   ["Round trip", (node) => duration(node.rtt)],
   ["Clock ahead", (node) => offset(node.clock_offset, node.clock_error)],
   ["Jobs", (node) => node.jobs.join(", ") || "-"],
-], (node) => nodePanel.open(node));
+], lookAt);
 
 /** @param {string} job id */
 function choose(job) {
@@ -97,7 +96,13 @@ function look(pipe) {
   const { kind, source, target, encoding, rate } = state.pipes[pipe];
   const name = `Pipe ${pipe}: ${state.jobs?.[source]?.name ?? "-"} to ${state.jobs?.[target]?.name ?? "-"}`;
   tap.open(pipe, { name, kind, encoding, rate: rate ?? 0 });
-  showRecording();
+  showPipe();
+}
+
+/** @param {string} node name */
+function lookAt(node) {
+  nodePanel.open(node);
+  showNode();
 }
 
 function showRecording() {
@@ -109,27 +114,16 @@ function showDetail() {
   if (!job) return;
   consoleForm.show(chosen, job);
   at("detail-title").textContent = job.name;
-  const facts = [
-    ["State", job.state],
-    ["Node", job.node ?? "-"],
-    ["Why there", job.node ? job.placed || "it stayed there when it was started again" : "-"],
-    ["Groups", job.groups.join(", ")],
-    ["Process", String(job.pid ?? "-")],
-    ["Restarts", String(job.restarts)],
-    ["Busy", share(job.shares?.busy)],
-    ["Idle", share(job.shares?.idle)],
-    ["Starved", share(job.shares?.starved)],
-    ["Blocked", share(job.shares?.blocked)],
-    ["Standstill", job.standing ?? "-"],
-  ];
-  at("detail-facts").replaceChildren(
-    ...facts.flatMap(([name, value]) => {
-      const [term, description] = [document.createElement("dt"), document.createElement("dd")];
-      [term.textContent, description.textContent] = [name, value];
-      return [term, description];
-    }),
-  );
-  chart.show(history.data(chosen, ["in", "out"]));
+  jobFacts.show(state, chosen);
+}
+
+function showPipe() {
+  pipeFacts.show(state, tap.pipe);
+  showRecording();
+}
+
+function showNode() {
+  nodeFacts.show(state, nodePanel.node);
 }
 
 /** Draw a part of the page; one that fails is reported, and must not leave the others blank.
@@ -157,10 +151,10 @@ function show() {
   part(() => paths.show(state.paths ?? {}));
   part(() => nodes.show(state.nodes ?? {}));
   part(showFailovers);
-  const now = Date.now() / 1000;
-  for (const [id, job] of Object.entries(state.jobs ?? {})) history.add(id, now, { in: job.in_per_s ?? null, out: job.out_per_s ?? null });
+  remember(history, state, Date.now() / 1000);
   if (!at("detail").hidden) part(showDetail);
-  if (!at("tap").hidden) part(showRecording);
+  if (!at("tap").hidden) part(showPipe);
+  if (!at("node").hidden) part(showNode);
 }
 
 /** Lines are only added and removed, so that a screen reader says the new ones alone. */

@@ -65,7 +65,7 @@ class PathRow(Part, frozen=True):
 
     Attributes:
         source: id of the job that makes them.
-        sink: id of the job that is done with them: one without outputs, or with a DEADLINE.
+        sink: id of the job that is done with them.
         blocks: number of blocks that were measured.
         min_s: the least, seconds, as the next three.
         p50_s: half of them took no longer.
@@ -304,12 +304,14 @@ class JobsMeasured(Message, frozen=True, tag="jobs_measured"):
         network: its name.
         jobs: all of them.
         paths: those with measured blocks.
+        inner_paths: the same from sources to the other jobs, which report fewer blocks.
     """
 
     time: float
     network: str
     jobs: tuple[JobRow, ...]
     paths: tuple[PathRow, ...] = ()
+    inner_paths: tuple[PathRow, ...] = ()
 
 
 class JobsLocated(Message, frozen=True, tag="jobs_located"):

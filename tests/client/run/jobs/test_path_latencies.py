@@ -54,6 +54,15 @@ def test_the_setting_is_for_sinks_without_one(deadline_s: float | None, seconds:
     assert heard(deadline_s, seconds) == {**dict.fromkeys((1, 2, 3, 4), (None, None)), **late}
 
 
+def test_jobs_between_have_rows_of_their_own() -> None:
+    found = PathLatencies(network(), Processes(), lambda node: "", lambda: 0.0)  # type: ignore[arg-type]
+    for job in (2, 3, 4):
+        found.heard(job, "n1", (LatencySample(source=1, incarnation=1, seconds=0.5),))
+    paths, inner = found.rows()
+    assert [(row.source, row.sink) for row in paths] == [(1, 3), (1, 4)]
+    assert [(row.source, row.sink, row.p50_s) for row in inner] == [(1, 2, 0.5)]
+
+
 @pytest.mark.parametrize("wrong", [0, -1.0, "1 s", True, float("nan")])
 def test_a_wrong_deadline_of_a_job_is_one_fault_that_names_it(wrong: Any) -> None:
     with collecting() as registry:

@@ -41,6 +41,7 @@ class PathLatencies:
                 None: it has none.
         """
         self._deadlines = {number: _deadline(job, deadline_s) for number, job in network.jobs.items()}
+        self._measured = {number for number, job in network.jobs.items() if not job.outputs or self._deadlines[number] is not None}
         self._latencies = Latencies(self._deadlines)
         self._latencies.measured("", OWN)
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
@@ -77,9 +78,9 @@ class PathLatencies:
         """Return the numbers of late and of judged blocks of a job; None without DEADLINE."""
         return self._latencies.late.get(job), self._latencies.judged.get(job)
 
-    def rows(self) -> tuple[PathRow, ...]:
-        """Return the paths from sources to sinks, and to jobs with a DEADLINE."""
-        return tuple(
+    def rows(self) -> tuple[tuple[PathRow, ...], tuple[PathRow, ...]]:
+        """Return the paths from sources to sinks and to jobs with a DEADLINE; and those to the other jobs."""
+        rows = [
             PathRow(
                 source=source,
                 sink=sink,
@@ -90,7 +91,8 @@ class PathLatencies:
                 uncertainty_s=found.uncertainty,
             )
             for (source, sink), found in self._latencies.paths(self._clock()).items()
-        )
+        ]
+        return tuple(row for row in rows if row.sink in self._measured), tuple(row for row in rows if row.sink not in self._measured)
 
 
 def _deadline(job: BaseJob, of_sinks: float | None) -> float | None:
