@@ -344,6 +344,38 @@ def test_a_csv_sink_does_not_touch_foreign_files(tmp_path: Path) -> None:
     assert path.read_text() == "time,value\n1,2\n"
 
 
+def test_a_resumed_csv_sink_does_not_mix_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config was changed between two incarnations of the job: its journal says that the file is its own."""
+
+    def continued(number: int, value: Any, *, time: bool = False, pattern: str = "pipe_{pipe.id}") -> None:
+        reset()
+        job = CSVSinkJob("x.csv", inputs=[PicklePipe(1)], col_pattern=pattern, time=time)
+        try:
+            job.setup()
+            file = job._fission_sink_file
+            assert file is not None
+            file.begin(0, number)
+            job.run(value)
+            file.record(0, number)
+            file.sync_all()
+        finally:
+            if job._fission_sink_file is not None:
+                job._fission_sink_file.close()
+
+    monkeypatch.chdir(tmp_path)
+    continued(1, "a", pattern="a\n\ud800")
+    continued(2, "b", pattern="a\n\ud800")
+    before = Path("x.csv").read_bytes()
+    for change in ({"time": True, "pattern": "a\n\ud800"}, {"pattern": "c"}):
+        with pytest.raises(
+            DefinitionError, match=r"(?s)CSVSinkJob 1: x\.csv was begun with other columns .* continue the run with these, or"
+        ):
+            continued(3, "c", **change)  # type: ignore[arg-type]
+        assert Path("x.csv").read_bytes() == before
+    continued(3, "c", pattern="a\n\ud800")
+    assert Path("x.csv").read_bytes() == before + b"c\r\n"
+
+
 def test_logging_sink_has_a_row_for_each_record(tmp_path: Path) -> None:
     class Three(PicklePipe):
         BLOCK_COUNT = 3

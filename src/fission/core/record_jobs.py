@@ -83,20 +83,35 @@ class CSVSinkJob(FileSinkJob):
 
     def adopt(self, start: bytes, size: int) -> int:
         """Keep all complete rows of a file with the same columns; cut off a torn last row."""
+        with open(self.path, "rb") as file:
+            rows, end = _complete_rows(file)
+        if not rows:
+            return 0
+        self._fission_compare("exists", "move it away")
+        return end
+
+    def _fission_continue(self, start: bytes) -> None:
+        if type(self).file_start is CSVSinkJob.file_start:
+            self._fission_compare("was begun", "continue the run with these, or start a new run")
+
+    def _fission_compare(self, what: str, to_do: str) -> None:
+        """Check that the file has this job's columns.
+
+        Raises:
+            DefinitionError: it has other ones.
+        """
         import csv
 
         with open(self.path, "rb") as file:
-            rows, end = _complete_rows(file)
-            _, header_end = _complete_rows(file, 1)
-        if not rows:
-            return 0
-        header = next(csv.reader([start[:header_end].decode("utf-8", "replace")]))
-        if header != self._fission_header():
+            _, end = _complete_rows(file, 1)
+            file.seek(0)
+            found = file.read(end)
+        header = next(csv.reader([found.decode("utf-8", "replace")]), [])
+        if header != self._fission_header() and found != self.file_start():  # the latter: with a lone surrogate
             raise DefinitionError(
-                f"{self._fission_name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
-                f"{', '.join(self._fission_header())}); move it away"
+                f"{self._fission_name}: {os.fspath(self.path)} {what} with other columns ({', '.join(header)} instead of "
+                f"{', '.join(self._fission_header())}); {to_do}"
             )
-        return end
 
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
