@@ -38,7 +38,6 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -47,6 +46,7 @@ import pytest
 from _pytest.assertion import util as assertion
 
 from fission.adapters.shared_memory import segments
+from tests.deadlines import Deadline
 
 LONG = 2000  # arbitrary: items and characters; difflib needs 0.1 s for them
 GRACE_S = 5.0  # arbitrary: a job's process needs some tens of milliseconds to end, and on a busy machine seconds
@@ -232,11 +232,13 @@ def nothing_left_behind() -> Iterator[None]:
     held_things.clear()
     held_things.update(things_before)
     yield
-    deadline = time.monotonic() + GRACE_S
-    # wait_procs also collects the dead, so adopted zombies disappear here
-    _, alive = psutil.wait_procs(list(_children() - children_before), timeout=GRACE_S)
+    deadline = Deadline(GRACE_S)
+    alive = list(_children() - children_before)
+    while alive and not deadline.over:
+        # wait_procs also collects the dead, so adopted zombies disappear here
+        _, alive = psutil.wait_procs(alive, timeout=max(0.0, deadline.left_s))
     tick = threading.Event()
-    while (things := _things() - things_before) and time.monotonic() < deadline:
+    while (things := _things() - things_before) and not deadline.over:
         tick.wait(0.01)
     problems = [_describe(process) for process in alive] + sorted(things)
     for process in alive:

@@ -43,7 +43,6 @@ import subprocess
 import sys
 import termios
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +52,7 @@ from typing import TypeVar
 import psutil
 
 import fission
+from tests.deadlines import Deadline
 
 T = TypeVar("T")
 
@@ -70,13 +70,13 @@ def eventually(predicate: Callable[[], T], deadline_s: float, what: str | Callab
     """Call *predicate* until its result is true, and return the result.
 
     Raises:
-        AssertionError: the result was not true within *deadline_s* seconds; the text names *what*
-            was awaited. If *what* is a function, it is called only then.
+        AssertionError: the result was not true within *deadline_s* seconds (`Deadline`); the text
+            names *what* was awaited. If *what* is a function, it is called only then.
     """
-    deadline = time.monotonic() + deadline_s
+    deadline = Deadline(deadline_s)
     tick = threading.Event()
     while not (answer := predicate()):
-        if time.monotonic() >= deadline:
+        if deadline.over:
             raise AssertionError(f"not within {deadline_s:g} s: {what() if callable(what) else what}")
         tick.wait(TICK_S)
     return answer
@@ -173,7 +173,7 @@ class Running:
             AssertionError: too late, or the stream ended before; the text shows all output.
         """
         pattern = re.compile(re.escape(what)) if isinstance(what, str) else what
-        deadline = time.monotonic() + deadline_s
+        deadline = Deadline(deadline_s)
         with self._news:
             while True:
                 lines = self._text[stream].splitlines(keepends=True)
@@ -181,7 +181,7 @@ class Running:
                 found = [line for line in whole if pattern.search(line)]
                 if len(found) >= count:
                     return found[count - 1]
-                left = deadline - time.monotonic()
+                left = deadline.left_s
                 if left <= 0 or not self._open:
                     why = f"not within {deadline_s:g} s" if self._open else "the command ended without it"
                     raise AssertionError(f"{why}: {count} x {what!r} on {stream}\n{self._report()}")
@@ -229,14 +229,15 @@ class Running:
         Raises:
             AssertionError: too late, or another exit code; the text shows all output.
         """
-        deadline = time.monotonic() + deadline_s
-        try:
-            self.process.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"not ended within {deadline_s:g} s\n{self._report()}") from None
+        deadline = Deadline(deadline_s)
+        while self.process.poll() is None:
+            if deadline.over:
+                raise AssertionError(f"not ended within {deadline_s:g} s\n{self._report()}")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(max(0.0, deadline.left_s))
         for reader in self._readers:
             # a process that outlives the client and holds its output open is a leak, and must not hang the test
-            reader.join(max(0.5, deadline - time.monotonic()))
+            reader.join(max(0.5, deadline.left_s))
             if reader.is_alive():
                 raise AssertionError(f"it ended, but another process still holds its output open\n{self._report()}")
         return Finished(self.args, self.process.returncode, self.stdout, self.stderr).expect(exit_code)

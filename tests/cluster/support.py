@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ import psutil
 
 from fission.adapters.keys import make_keys
 from tests.cluster.hosts import Host, Hosts
+from tests.deadlines import Deadline
 from tests.e2e.failover import OFTEN, csv_of, project_of
 from tests.waiting import CommandLine, Finished, Running, environment_with, eventually
 
@@ -359,11 +359,11 @@ class Site:
             if node.process is not None and node.process.poll() is None:
                 node.signal(signal.SIGCONT)
                 node.process.terminate()
-        deadline = time.monotonic() + GONE_S
+        deadline = Deadline(GONE_S)
         for node in self.nodes.values():
-            if node.process is not None:
+            while node.process is not None and node.process.poll() is None and not deadline.over:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    node.process.wait(max(0.0, deadline - time.monotonic()))
+                    node.process.wait(max(0.0, deadline.left_s))
         left = [str(path) for node in self.nodes.values() for path in node.left()]
         for node in self.nodes.values():
             shutil.rmtree(node.temp, ignore_errors=True)

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fission.client.serve.control_server import ANSWER_S
 from fission.dashboard.metrics import JOB_MEASURES
 from tests.dashboard.pages import Page, owned, page_of
+from tests.deadlines import Deadline
 from tests.e2e.support import network
 from tests.waiting import DEADLINE_S, CommandLine, Running
 
@@ -317,12 +318,12 @@ def first_of(messages: Iterator[tuple[str, Any]], kind: str, wanted: Any) -> Any
         AssertionError: there is none in time, or the stream ends before.
     """
     seen: deque[Any] = deque(maxlen=8)
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = Deadline(DEADLINE_S)
     for found, value in messages:
         if found == kind and wanted(value):
             return value
         seen.append((found, value))
-        assert time.monotonic() < deadline, f"no such {kind}; the last messages: {list(seen)}"
+        assert not deadline.over, f"no such {kind}; the last messages: {list(seen)}"
     raise AssertionError(f"the stream ended without such a {kind}")
 
 

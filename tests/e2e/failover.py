@@ -24,7 +24,6 @@ import json
 import os
 import random
 import signal
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +40,7 @@ from fission.client.run.coordinator import Coordinator
 from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
 from fission.ports import NodeName, Observer
 from fission.project.config import load
+from tests.deadlines import Deadline
 from tests.e2e.support import COMMON_JOBS, GONE_S, IMPORTS, network, remains, rows
 from tests.waiting import CommandLine, eventually
 
@@ -289,9 +289,9 @@ class Stage:
 
     async def until(self, predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
         """Wait until the predicate holds; an AssertionError ends the run and fails the test."""
-        deadline = time.monotonic() + deadline_s
+        deadline = Deadline(deadline_s)
         while not (found := predicate()):
-            if time.monotonic() > deadline:
+            if deadline.over:
                 raise AssertionError(f"not within {deadline_s:g} s: {what}\n" + "\n".join(map(str, self.console)))
             await asyncio.sleep(0.004)
         return found

@@ -23,7 +23,7 @@ from fission.core.pipes import BytesPipe, JSONPipe
 from fission.protocol.release import ReleaseRule
 from fission.runtime import block_reader, executable_host, program
 from fission.runtime.program import Program
-from tests.e2e.support import STOP_S, column, finish, network, printed, rows, stop
+from tests.e2e.support import column, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Finished, Running, eventually, is_running
 
 #: Copies its input at once, from the path after -i to the one after -o.
@@ -407,9 +407,7 @@ def test_executables_are_stopped_by_ctrl_c(fission: CommandLine) -> None:
     client = start(fission, listed, sh="echo pid $$\ncat <$2 >kept.txt\n", jobs=jobs)
     client.wait_for(re.compile(r"\] pid \d+$"), count=4)
     pids = [int(line.split()[-1]) for line in client.stdout.splitlines() if re.search(r"\] pid \d+$", line)]
-    began = time.monotonic()
     done = stop(client, fission.root)
-    assert time.monotonic() - began < STOP_S
     assert not [pid for pid in pids if is_running(pid)]
     assert done.stdout.count("  stopped") == 4, done
     assert "[Polite 4] goodbye" in done.stdout

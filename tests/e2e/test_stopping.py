@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 import fission as fission_package
+from tests.deadlines import Deadline
 from tests.e2e.support import STOP_S, column, descendants, finish, network, printed, remains, rows, run_folders, stop
 from tests.waiting import CommandLine, Finished, Running, eventually, is_running
 
@@ -81,10 +81,10 @@ def test_a_network_with_a_large_family_stops_cleanly(fission: CommandLine, way: 
     client, pids = family(fission)
     assert len(set(pids)) == len(pids) - 4 >= 9  # the processes that they printed are there, and are ours
     act, code = WAYS[way]
-    began = time.monotonic()
+    end = Deadline(STOP_S)
     act(client)
     done = finish(client, fission.root, code)
-    assert time.monotonic() - began < STOP_S, done
+    assert not end.over, done
     assert not [pid for pid in pids if is_running(pid)]
     assert "Traceback" not in done.stderr
     values = column(fission.root / "net/simulation/4/result.csv")
@@ -141,10 +141,10 @@ def test_all_kinds_of_stubborn_jobs_in_one_network_and_ctrl_c_pressed_twice(fiss
     client.wait_for("is stubborn", count=len(STUBBORN))
     client.interrupt()
     client.wait_for("Endless 1 stopped", stream="stderr")
-    began = time.monotonic()
+    end = Deadline(1)
     client.interrupt()
     done = finish(client, fission.root, 130)
-    assert time.monotonic() - began < 1, done  # it does not wait for the grace of the first one
+    assert not end.over, done  # it does not wait for the grace of the first one
     assert "Traceback" not in done.stderr
     assert "not started" not in done.stdout, done
 
@@ -270,13 +270,13 @@ def ends_well(client: Running, root: Path, code: int) -> Finished:
 def test_during_start(fission: CommandLine, moment: str, number: int) -> None:
     fission.project(network("", "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
     client = fission.start("net", "simulate")
-    deadline = time.monotonic() + 10
+    deadline = Deadline(10)
     while not MOMENTS[moment](fission, client):  # as soon as it can be seen: no pause
-        assert time.monotonic() < deadline, f"no {moment}"
-    began = time.monotonic()
+        assert not deadline.over, f"no {moment}"
+    end = Deadline(STOP_S)
     os.killpg(client.pid, number)
     done = ends_well(client, fission.root, 130 if number == signal.SIGINT else 143)
-    assert time.monotonic() - began < STOP_S, done
+    assert not end.over, done
 
 
 @pytest.mark.parametrize("presses", [1, 2, 3])
@@ -291,9 +291,9 @@ def test_at_random_moments(fission: CommandLine, presses: int) -> None:
                 wait_a_while(client, pause)
                 if client.process.poll() is None:
                     client.interrupt()
-            began = time.monotonic()
+            end = Deadline(STOP_S)
             done = ends_well(client, fission.root, 130)
-            assert time.monotonic() - began < STOP_S, (attempt, pauses, done)
+            assert not end.over, (attempt, pauses, done)
 
 
 def wait_a_while(client: Running, seconds: float) -> None:
