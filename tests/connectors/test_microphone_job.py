@@ -170,6 +170,34 @@ def test_a_new_incarnation_waits_for_the_device_with_dummies(monkeypatch: pytest
     assert block.first_sample == last.end
 
 
+def test_the_first_number_is_known_before_the_first_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state that is stored then lets an incarnation continue after blocks that were sent without any further snapshot."""
+    before = Room(monkeypatch, FakeLibrary(("Boom", 2, 0)))
+    before.job.setup()
+    before.hears(1, 2, 3)
+    assert before.job._fission_begins_once()
+    state = before.job.snapshot()
+    sent = [before.run()[0] for _ in range(3)]
+    after = Room(monkeypatch, FakeLibrary(("Boom", 2, 0)))
+    after.now += 0.5
+    after.job.__dict__["_fission_restarted"] = True
+    after.job.setup()
+    after.job.restore(state)
+    after.hears(9)
+    blocks = []
+    while not blocks or blocks[-1][1]:
+        blocks.append(after.run())
+    assert [block.first_sample for block, _ in blocks[:3]] == [block.first_sample for block in sent]
+    assert (blocks[-1][0].samples[0], blocks[-1][0].first_sample) == (9, sent[0].first_sample + 700)
+
+
+def test_a_device_that_is_busy_does_not_delay_the_first_state(room: Room) -> None:
+    room.library.fault = BUSY
+    room.job.setup()
+    assert room.job._fission_begins_once()
+    assert room.job.snapshot() is None
+
+
 def test_a_new_incarnation_leaves_a_machine_without_a_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
     room = Room(monkeypatch, FakeLibrary())
     room.job.__dict__["_fission_restarted"] = True

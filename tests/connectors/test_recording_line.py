@@ -237,7 +237,50 @@ def two_long_gaps(make: Make) -> list[str]:
     return faults(device.blocks, 1, skipped=True)
 
 
+def late_at_the_start(make: Make) -> list[str]:
+    """A busy machine takes 40 ms until it looks at the first frames, after each start; then it catches up."""
+    device = Card(make, random.Random(12), jitter=0.001)
+    true = device.time_of
+    for _ in range(2):
+        begins = true(device.frame)
+        device.time_of = lambda frame, begins=begins: max(begins + 0.04, true(frame))  # type: ignore[method-assign,misc]
+        device.hears(3)
+        device.time_of = true  # type: ignore[method-assign]
+        device.dies(1.0)
+    device.hears(1)
+    return faults(device.blocks, 2, error=25) + time_faults(device, 0.0015)
+
+
+def early_once_in_a_while(make: Make) -> list[str]:
+    """A sound server's estimates: every 30th says that the frames are 15 ms older than they are."""
+    device = Card(make, random.Random(13), jitter=0.0)
+    true = device.time_of
+    device.time_of = lambda frame: true(frame) - (0.015 if frame % (30 * BUFFER) == 0 else 0.0)  # type: ignore[method-assign]
+    device.hears(10)
+    return faults(device.blocks, 0) + time_faults(device, 0.001)
+
+
+def early_from_then_on(make: Make) -> list[str]:
+    """The estimates of the first second were too late."""
+    device = Card(make, random.Random(14), jitter=0.001)
+    true = device.time_of
+    device.time_of = lambda frame: true(frame) + (0.03 if frame < RATE else 0.0)  # type: ignore[method-assign]
+    device.hears(3)
+    device.blocks = device.blocks[150:]
+    return faults(device.blocks, 0) + time_faults(device, 0.0015)
+
+
+def time_faults(device: Card, error_s: float) -> list[str]:
+    """Return how far the time of a block is from when its first frame was taken, if that is too far."""
+    real = [(block.time - device.wall, block.samples[0]) for block in device.blocks if block.samples[0]]
+    away = max(abs(time - (1000.0 + (sample - 1) / RATE)) for time, sample in real)
+    return [] if away < error_s else [f"a time is {away} s away"]
+
+
 SCENES = (
+    late_at_the_start,
+    early_once_in_a_while,
+    early_from_then_on,
     overruns,
     overrun_without_loss,
     frames_without_room,
@@ -318,9 +361,34 @@ class FillsEverything(RecordingLine):
         super().__init__(*arguments[:-1], 1e6)
 
 
+class BelievesTheFirst(RecordingLine):
+    """Begins with the time of the first frames."""
+
+    def add(self, samples: Any, taken: float, wall: float, *, overrun: bool = False, dropped: int = 0) -> int:
+        if self._due is not None and not self._away:
+            return super().add(samples, taken, wall, overrun=overrun, dropped=dropped)
+        lost = super().add(samples, taken, wall, overrun=overrun, dropped=dropped)
+        return lost + (self._settle() if self._pending else 0)
+
+
+class BelievesTheEarliest(RecordingLine):
+    def _follow(self, late: float, frames: int) -> None:
+        super()._follow(late, frames)
+        if late < 0 and self._due is not None:
+            self._due += late
+
+
+class BelievesNoneEarlier(RecordingLine):
+    def _follow(self, late: float, frames: int) -> None:
+        super()._follow(max(late, 0.0), frames)
+
+
 @pytest.mark.parametrize(
     ("broken", "scene"),
     [
+        (BelievesTheFirst, late_at_the_start),
+        (BelievesTheEarliest, early_once_in_a_while),
+        (BelievesNoneEarlier, early_from_then_on),
         (FillsNothing, overruns),
         (FillsNothing, frames_without_room),
         (TrustsEachTime, burst),
@@ -340,7 +408,7 @@ def test_each_broken_line_is_found_out(broken: Make, scene: Callable[[Make], lis
 
 def test_the_number_of_the_first_frame_is_its_time() -> None:
     device = Card(RecordingLine, random.Random(1), jitter=0.0)
-    device.hears(0.1)
+    device.hears(0.2)
     assert device.blocks[0].number == round((1000.0 + WALL) * RATE)
     assert device.blocks[0].time == pytest.approx(1000.0 + WALL, abs=1e-6)
     assert device.blocks[4].time == pytest.approx(1000.0 + WALL + 4 * BLOCK / RATE, abs=1e-6)

@@ -116,6 +116,19 @@ def test_a_snapshot_is_stable_when_it_is_stored_and_its_outputs_are_released() -
     assert one.stable == 6
 
 
+def test_a_state_that_is_made_once_is_stored_before_the_first_block() -> None:
+    job = Checkpointing(CheckpointSpec("J", every=10, pressed_after=100))
+    job.begin(job.restoration(0, 1), b"made once", 0.0, stored_first=True)
+    assert job.settling
+    job.on_stored(0, 0)
+    assert not job.settling
+    later = Checkpointing(CheckpointSpec("J", every=10, pressed_after=100, stored=[(0, 0)]))
+    restoration = later.restoration(0, 1)
+    assert (restoration.snapshot, restoration.block) == ((0, 0), 0)
+    later.begin(restoration, b"made once", 0.0)
+    assert not later.settling
+
+
 def test_snapshots_of_earlier_incarnations_count() -> None:
     one = Checkpoints(100, 100)
     one.begin(7, 0.0, [3, 7, 14, 21])

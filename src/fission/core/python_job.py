@@ -115,6 +115,14 @@ class PythonJob(BaseJob):
         """
         raise NotImplementedError(f"{type(self).__name__} must override run")
 
+    def _fission_begins_once(self) -> bool:
+        """Whether the state after `setup` must be stored before the first block is sent.
+
+        That is so if `setup` in another incarnation would not make the same state. May wait until that state is
+        known.
+        """
+        return False
+
     def teardown(self) -> None:
         """Called once on the node after the last `run`, if `setup` has returned; by default does
         nothing.

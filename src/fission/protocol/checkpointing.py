@@ -78,7 +78,7 @@ class Checkpointing:
         effects: see `fission.protocol.endpoint_effects`.
         generation: generation of the numbering in which snapshots are taken.
         settling: whether the older generation is still needed, because this one has no stored
-            snapshot.
+            snapshot; or whether no block may be sent before the first state is stored.
         points: decides when a snapshot is taken and which one is stable.
     """
 
@@ -146,18 +146,20 @@ class Checkpointing:
                 raise self.lost(damaged[newest_damaged])
         return Restoration(generation, block, snapshot, block == 0)
 
-    def begin(self, restoration: Restoration, state: bytes, now: float) -> None:
+    def begin(self, restoration: Restoration, state: bytes, now: float, *, stored_first: bool = False) -> None:
         """Record that a state was restored; the job continues after it.
 
         Args:
             restoration: what `restoration` returned.
             state: the state; `AS_MADE` if the job has kept its own.
             now: current time, in seconds.
+            stored_first: whether the client must store a first state before the first block is sent: another
+                incarnation would not make the same one.
         """
         if restoration.first:
             # otherwise the first snapshot that is stored, but not yet stable, would count as a point to continue from
             self._save(restoration.generation, 0, state)
-        self.generation, self._begun, self.settling = restoration.generation, True, False
+        self.generation, self._begun, self.settling = restoration.generation, True, restoration.first and stored_first
         stored = [block for number, block in self._spec.stored if number == restoration.generation]
         self.points.begin(restoration.block, now, stored)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+from fission.core.python_job import PythonJob
 from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
 from fission.ports import JobBundle
 from fission.protocol.checkpointing import AS_MADE, Checkpointing
@@ -53,7 +54,7 @@ class Checkpointer:
 
     @property
     def settling(self) -> bool:
-        """Whether the older generation is still needed, because this one has no stored snapshot."""
+        """See `Checkpointing.settling`."""
         return self._decisions.settling
 
     def begin(self, generation: int, first: int) -> int:
@@ -75,10 +76,13 @@ class Checkpointer:
                 state = self._read(*restoration.snapshot)
             except SnapshotError as why:
                 raise self._decisions.lost(str(why)) from why
+        stored_first = False
         if state != AS_MADE:
             self._job.restore(pickle.loads(state))
+        elif restoration.first and isinstance(self._job, PythonJob) and self._job._fission_begins_once():
+            state, stored_first = self._pickled(), True
         self._uncovered = restoration.uncovered
-        self._do(lambda: self._decisions.begin(restoration, state, self._clock()))
+        self._do(lambda: self._decisions.begin(restoration, state, self._clock(), stored_first=stored_first))
         return restoration.block + 1
 
     def check(self) -> None:

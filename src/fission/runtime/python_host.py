@@ -73,6 +73,8 @@ class PythonHost(SourceLoop, ConnectorLoop):
                 first = self._checkpointer.begin(self._generation, 1)
                 shell.begin(first)
                 self._number = first - 1
+                while self._settles and not shell.endpoint.unwanted:
+                    yield True
             while shell.endpoint.asks_times and shell.endpoint.reset_to == self._generation and not shell.endpoint.unwanted:
                 yield True
             shell.endpoint.begun = True

@@ -68,7 +68,7 @@ class SourceLoop(ComputeLoop):
 
     @property
     def _settles(self) -> bool:
-        """Whether the state with which this job enters the new generation is not stored yet.
+        """Whether the state with which this job begins, or enters a new generation, is not stored yet.
 
         Until it is stored, a new incarnation could not send the same blocks.
         """

@@ -44,6 +44,8 @@ class MicrophoneJob(PythonJob):
     dies. A block that contains such zeros is a declared dummy: bit 0 of its head (corrupted) is set.
     Each such gap is counted, and reported on standard error.
 
+    The first block is sent when 0.1 s of sound is there, and its number is stored.
+
     A device that is gone is opened again as soon as it is back; meanwhile, dummies are sent in time. One that
     is busy when the job starts is waited for. One that is not there, or does not have the rate or the
     channels, ends the network. A new incarnation waits for it instead, and leaves a machine
@@ -133,6 +135,12 @@ class MicrophoneJob(PythonJob):
                 raise DefinitionError(f"{why}; see fission audio devices") from None
             device.report_waiting(why)
 
+    def _fission_begins_once(self) -> bool:
+        """Wait for the first frames, if the device is there: their number must be known before any block is sent."""
+        while not self._fission_line.begun and self._fission_device.is_open and self._fission_receive(self._fission_wait_s):
+            pass
+        return True
+
     def snapshot(self) -> Any:
         """Return where the recording is."""
         position = self._fission_line.position(boot())
@@ -154,14 +162,7 @@ class MicrophoneJob(PythonJob):
     def run(self) -> AudioBlock:
         line = self._fission_line
         while (taken := line.take()) is None:
-            try:
-                stream, *arrived = self._fission_frames.get(timeout=self._fission_patience())
-            except queue.Empty:
-                self._fission_gone()
-                continue
-            if arrived:
-                self._fission_add(*arrived)
-            elif stream == self._fission_opened:  # PortAudio has ended it
+            if not self._fission_receive(self._fission_patience()):
                 self._fission_gone()
         if taken.replaced and self.head is not None:
             self.head[CORRUPTED] = True
@@ -171,6 +172,16 @@ class MicrophoneJob(PythonJob):
     def teardown(self) -> None:
         self._fission_device.close()
         super().teardown()
+
+    def _fission_receive(self, timeout: float) -> bool:
+        """Take what the device gives; return whether it is still there."""
+        try:
+            stream, *arrived = self._fission_frames.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        if arrived:
+            self._fission_add(*arrived)
+        return bool(arrived) or stream != self._fission_opened  # otherwise PortAudio has ended it
 
     def _fission_patience(self) -> float:
         """Return for how many seconds frames are waited for."""

@@ -8,9 +8,10 @@ is the time since then, by a clock. So a number is never used for two frames, al
 numbers in all incarnations that continue from a snapshot, and what consumers have received already is dropped as a duplicate.
 
 *Lost frames.* The device may say that it lost frames (an overrun), but not how many. The time at which each frame was taken is known
-with some delay that varies; the *line* is the earliest of these times, and moves forward by at most DRIFT, because sound cards
-are slow by up to that much. Frames that are later than the line says, beyond the usual delay, have others lost before them: after
-an overrun; and without one, if they stay as late for WATCH_S. Frames that only waited catch up.
+with an error that varies in both directions; the *line* is their median: it moves by at most DRIFT, because the clocks of sound
+cards differ by up to that much, or at once if all frames of WATCH_S are earlier. After a start or a gap it begins as the median of
+the first SETTLE_S, because the first frames of a busy machine come late. Frames that are later than the line says have others lost
+before them: after an overrun; and without one, if they stay as late for WATCH_S. Frames that only waited catch up.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-#: How much slower than its nominal rate a sound card's clock may be. Crystals have up to 100 ppm; twice that, to be sure.
+#: How much slower or faster than its nominal rate a sound card's clock may be. Crystals have up to 100 ppm; twice that, to be sure.
 DRIFT = 200e-6
 #: Seconds of sound that stay late by at least STEP_S before frames count as lost. Arbitrary: a burst of frames that waited as long
 #: catches up by as much meanwhile.
 WATCH_S, STEP_S = 0.2, 0.02
+#: Seconds of sound that are waited for after a start or a gap. Arbitrary: ten buffers of 10 ms, most of which are in time.
+SETTLE_S = 0.1
 #: Share of a new delay in the usual one; arbitrary: the mean of the last 20 buffers or so.
 _NEW_SHARE = 0.05
 #: Numbers are 64 bits in files.
@@ -91,7 +94,9 @@ class RecordingLine:
         self._next = 0  # number of the next frame that is given out
         self._due: float | None = None  # the line: when the frame after the last one is taken; None: nothing is known
         self._wall = 0.0  # wall clock minus monotonic clock
-        self._delay = 0.0  # usual seconds by which frames are later than the line says
+        self._delay = self._spread = 0.0  # usual seconds by which frames are later than the line says; their mean deviation from it
+        self._pending: list[tuple[Any, float, float, bool, int]] = []  # arguments of `add` that have not been enough for a line
+        self._early_frames, self._early_s = 0, 0.0  # frames of the last parts that were all earlier than the line says, and least seconds
         self._away = False  # whether frames were lost whose number the next ones show
         self._watched: list[tuple[float, int]] = []  # delay and frames of the last parts, which were all later than usual
         self._skips: deque[tuple[int, int]] = deque()  # (blocks to give out before it, frames to leave out)
@@ -130,29 +135,53 @@ class RecordingLine:
             dropped: number of frames before these that the caller had no room for.
         """
         self._wall = wall - taken
+        if self._due is not None and not self._away:
+            return self._add(samples, taken, overrun, dropped)
+        self._pending.append((samples, taken, wall, overrun, dropped))
+        return self._settle() if sum(len(part[0]) for part in self._pending) >= SETTLE_S * self._rate else 0
+
+    def _settle(self) -> int:
+        """Begin the line with the pending frames; return how many were lost."""
+        pending, self._pending = self._pending, []
+        starts, offset = [], 0
+        for place, (samples, taken, _, _, dropped) in enumerate(pending):
+            offset += dropped if place else 0
+            starts.append(taken - offset / self._rate)
+            offset += len(samples)
+        taken = sorted(starts)[len(starts) // 2]
         if self._due is None:
-            self._next = max(0, round(wall * self._rate))
+            self._next = max(0, round((taken + self._wall) * self._rate))
             self._due = taken
+        lost = max(pending[0][4], round((taken - self._due) * self._rate))
+        if lost:
+            self._lose(lost, counts=not self._away)
+        self._due, self._away = min(self._due, taken), False
+        self._early_frames = 0
+        self._watched.clear()
+        for place, (samples, taken, _, overrun, dropped) in enumerate(pending):
+            lost += self._add(samples, taken, overrun and place > 0, dropped if place else 0)
+        return lost
+
+    def _add(self, samples: Any, taken: float, overrun: bool, dropped: int) -> int:
+        """Take frames that follow others; return how many were lost before them."""
+        assert self._due is not None
         late = taken - self._due
         lost = dropped
-        if self._away:
-            lost = max(dropped, round(late * self._rate))
-        elif overrun:
+        if overrun:
             lost = max(dropped, round((late - self._delay) * self._rate))
         elif not dropped:
             lost = self._unreported(late, len(samples))
         if lost:
-            self._lose(lost, counts=not self._away)
+            self._lose(lost, counts=True)
             self._watched.clear()
         self._follow(taken - self._due, len(samples))
-        self._away = False
         self._append(samples, len(samples))
         self._due += len(samples) / self._rate
         return lost
 
     def _unreported(self, late: float, frames: int) -> int:
         """Return how many frames were lost before the watched ones, though the device did not say so."""
-        if late < STEP_S + 2 * self._delay:
+        if late < STEP_S + self._delay + 2 * self._spread:
             self._watched.clear()
             return 0
         self._watched.append((late, frames))
@@ -166,11 +195,18 @@ class RecordingLine:
     def _follow(self, late: float, frames: int) -> None:
         """Move the line by what the next frames show."""
         assert self._due is not None
-        if self._away or late < 0:
-            self._due += min(0.0, late)
-        elif not self._watched:
-            self._due += min(late, DRIFT * frames / self._rate)
-            self._delay += _NEW_SHARE * (late - self._delay)
+        if self._watched:
+            return
+        self._early_s = min(-late, self._early_s) if self._early_frames else -late
+        self._early_frames = self._early_frames + frames if late < 0 else 0
+        if self._early_frames >= WATCH_S * self._rate:
+            self._due -= self._early_s
+            self._early_frames = 0
+            return
+        most = DRIFT * frames / self._rate
+        self._due += max(-most, min(late, most))
+        self._delay += _NEW_SHARE * (late - self._delay)
+        self._spread += _NEW_SHARE * (abs(late - self._delay) - self._spread)
 
     def gone(self, now: float) -> int:
         """Replace the frames up to now: the device gives none; return their number.
@@ -178,6 +214,8 @@ class RecordingLine:
         Args:
             now: monotonic time up to which no more frames are expected.
         """
+        if self._pending:
+            self._settle()
         if self._due is None:
             return 0
         counts, self._away = not self._away, True

@@ -107,6 +107,10 @@ class WavSourceJob(PythonJob):
             self.start = time.time()
         self._fission_go_to(0)
 
+    def _fission_begins_once(self) -> bool:
+        """Whether `start` is the present."""
+        return True
+
     def snapshot(self) -> Any:
         """Return the position."""
         return {
