@@ -3,7 +3,8 @@
 Every sink asks for them. The invariants, besides those of `sim_cluster`:
 
 - A source's block has the same time on all outputs.
-- A source that makes a block again gives it the time that any running consumer has had.
+- A source that makes a block again gives it the time that any running consumer has had. A consumer that
+  has ended is not asked.
 - As long as no source has been started again, a compute block has one time at a sink, however often it
   arrives, and that is the earliest and latest of all source blocks that it comes from.
 """
@@ -61,6 +62,8 @@ class SimTimes:
             self._claim(made == time, f"{where} with another time than on another output")
             self._claim(running.get((pipe, data.generation, number), time) == time, f"{where} with another time than its consumer has")
         for output in job.outputs:
+            if process.endpoint.by_pipe[output.id].closed:
+                continue
             other = self._scenario.network.consumer(output.id).id
             known = self._had.get((other, process.cluster.client.incarnation(other)), {})
             for number in range(data.sqn, data.sqn + len(data.payloads)):

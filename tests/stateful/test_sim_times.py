@@ -24,6 +24,11 @@ def test_times_go_with_their_blocks_whatever_dies() -> None:
         assert not (wrong := outcome(seed, times=True)), wrong
 
 
+def test_a_consumer_that_has_ended_is_not_asked_for_times() -> None:
+    """The source makes a block again that only it has had."""
+    assert not (wrong := outcome(91933, times=True)), wrong
+
+
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(600)

@@ -12,7 +12,8 @@ Rules
     A new incarnation of a source that makes blocks again (CHECKPOINT) first asks its consumers for the
     times of the blocks that they have had (`Times`), and gives these blocks the same times. So only a
     block that none of its consumers has had can get another one. A consumer answers with its last
-    blocks (`ReceivedTimes`), released or not: another consumer may be behind.
+    blocks (`ReceivedTimes`), released or not: another consumer may be behind. One that has ended is
+    not asked: its process may be gone.
     Where it is unknown from which block a block results (executables without a known ratio), the job
     counts as a source. ASYNC pipes carry no times.
 
