@@ -102,6 +102,30 @@ def test_an_inventory_with_a_mistake(fission: CommandLine) -> None:
     assert "Traceback" not in done.stderr
 
 
+#: Locales that Ansible itself refuses.
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_two_hosts_of_one_name(fission: CommandLine, locale: str) -> None:
+    """Ansible would set up the last one only."""
+    make_folder(fission.root)
+    hosts = "fissionservers:\n  hosts:\n    cam1:\n      ansible_host: 192.0.2.1\n    cam1:\n      ansible_host: 192.0.2.2\n"
+    (fission.root / "ansible" / HOSTS).write_text(hosts)
+    done = fission.run("provision", "status", exit_code=2, env={"LC_ALL": locale, "LANG": locale})
+    assert re.search(r"hosts\.yml:5:5 must be YAML, but is not: .*duplicate.*'cam1'; correct it there", done.stderr), done
+
+
+@pytest.mark.parametrize("words", [("status", "--ask-pass"), ("servers", "-K"), ("client", "net", "-K"), ("logs", "-k", "--json")])
+def test_a_password_needs_a_terminal(fission: CommandLine, words: tuple[str, ...]) -> None:
+    """Ansible would take the password for empty, and the hosts would refuse it."""
+    make_folder(fission.root)
+    (fission.root / "ansible" / HOSTS).write_text("fissionservers: {hosts: {cam1: {ansible_host: 192.0.2.9}}}\n")
+    done = fission.run("provision", *words, exit_code=2, deadline_s=20)
+    option, file = ("--ask-become-pass", "ANSIBLE_BECOME") if "-K" in words else ("--ask-pass", "ANSIBLE_CONNECTION")
+    assert done.stderr == (
+        f"Error: {option} must be used at a terminal, which asks for the password, but there is none; leave it out, and name a file "
+        f"with the password: {file}_PASSWORD_FILE=FILE fission provision ...\n"
+    )
+
+
 def test_without_ansible(fission: CommandLine, tmp_path: Path) -> None:
     """A virtual environment without ansible-core, which has none on PATH either."""
     make_folder(fission.root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,6 +14,8 @@ import jinja2
 import pytest
 import yaml
 
+from fission.adapters.keys import make_keys
+from fission.cli.commands.provision_hosts import _keys_variables
 from fission.provision.places import PACKAGED
 from tests.waiting import eventually
 
@@ -43,9 +46,9 @@ def _tasks(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [task for entry in entries for task in [entry, *_tasks(entry.get("block", []))]]
 
 
-def run(text: str) -> str:
-    done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+def run(text: str, *arguments: str, ok: bool = True) -> str:
+    done = subprocess.run(["sh", "-c", text, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0 or not ok, f"{text}\n{done.stdout}{done.stderr}"
     assert done.stderr == "", done.stderr
     return done.stdout
 
@@ -66,9 +69,16 @@ def home(tmp_path: Path) -> Path:
     return home
 
 
-def test_only_unused_virtual_environments_are_removed(home: Path) -> None:
+def cleaning(home: Path, process: int = 0) -> str:
+    """Return the script that removes virtual environments, with the home's unit, whose service has this process."""
     clean = script("clean", "Remove virtual environments that are not in use", {"fission_home": str(home)})
-    clean = clean.replace(UNIT, str(home.parent / "fission.service"))
+    return clean.replace(UNIT, str(home.parent / "fission.service")).replace(
+        "systemctl show fission --property=MainPID", f"echo MainPID={process}"
+    )
+
+
+def test_only_unused_virtual_environments_are_removed(home: Path) -> None:
+    clean = cleaning(home)
     words = ["flock", str(home / "venvs" / BUSY), "sh", "-c", "echo locked; read line"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as installing:
         assert installing.stdout is not None
@@ -78,6 +88,95 @@ def test_only_unused_virtual_environments_are_removed(home: Path) -> None:
     assert files(home) == ["notes.txt", *(f"venvs/{name}/complete" for name in ("0123456789abc", NEW, BUSY, "mine"))]
     assert run(clean).split() == [f"{home}/venvs/{BUSY}"]
     assert run(clean) == ""
+
+
+def test_another_version_that_comes_at_the_same_time_keeps_its_virtual_environment(home: Path) -> None:
+    """The other run cleans up before this one has written its unit. The marks of interrupted runs count for an hour."""
+    venv = home / "venvs" / OLD
+    variables = {"fission_home": str(home), "fission_venv": str(venv), "fission_wheel": "/x/a.whl"}
+
+    def look(**more: object) -> list[str]:
+        text = script("install", "Look for the virtual environment", {**variables, **more})
+        return run(text, "pending.1").splitlines()
+
+    assert look(ansible_check_mode=True) == ["others", "complete"]
+    assert not list(venv.glob("pending.*"))
+    assert look() == ["others", "complete"]
+    assert run(cleaning(home)).split() == [f"{home}/venvs/{BUSY}"]
+    assert (venv / "complete").exists()
+    (home.parent / "fission.service").write_text(f"ExecStart={venv}/env/bin/fission node\n")  # the first run continues
+    written = script(
+        "service", "Look at what the service runs with", {"fission_venv": str(venv), "fission_pending": "pending.1", "fission_setup": ""}
+    )
+    assert run(written.replace("systemctl show fission --property=MainPID", f"echo MainPID={os.getpid()}"), ok=False) == ""
+    assert run(cleaning(home)).split() == [f"{home}/venvs/{NEW}"]
+    assert look() == ["complete"]
+    (venv / "wheels.2").mkdir()
+    subprocess.run(["touch", "-d", "2 hours ago", venv / "wheels.2", venv / "pending.1"], check=True)
+    assert look(fission_venv=str(venv.parent / NEW)) == ["others"]
+    assert not (venv.parent / NEW).exists()
+    run(cleaning(home))
+    assert [path.name for path in venv.iterdir()] == ["complete"]
+
+
+def test_the_virtual_environment_of_a_service_that_is_not_restarted_yet_stays(home: Path) -> None:
+    python = home / "venvs" / OLD / "env" / "python"
+    python.parent.mkdir()
+    shutil.copy("/bin/cat", python)
+    with subprocess.Popen([python], stdin=subprocess.PIPE) as service:
+        assert run(cleaning(home, service.pid)).split() == [f"{home}/venvs/{BUSY}"]
+        service.communicate(timeout=20)
+    assert run(cleaning(home, service.pid)).split() == [f"{home}/venvs/{OLD}"]
+
+
+def test_keys_of_which_an_interrupted_copy_has_brought_some_are_copied_again(tmp_path: Path) -> None:
+    """`check` alone looks the same as if all had arrived."""
+    whole, part = (tmp_path / name / "keys" for name in ("laptop", "board"))
+    make_keys(whole)
+    (tmp_path / "links").mkdir()
+    digest = str(_keys_variables(whole, tmp_path / "links")["fission_keys_digest"])
+
+    def found(folder: Path) -> str:
+        text = script("keys", "Compare the keys", {"fission_keys": str(folder)})
+        return subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False).stdout.split(" ")[0]
+
+    assert found(part) == ""
+    shutil.copytree(whole, part)
+    assert found(part) == digest != ""
+    (part / "node.pem").unlink()
+    assert found(part) != digest
+    (part / "node.pem").touch()
+    assert found(part) != digest
+
+
+def test_purging_leaves_what_is_not_of_fission(tmp_path: Path) -> None:
+    """REMOTE_ROOT is a project, whose network has the same name as a folder of FISSION; keys lie in it too."""
+    ours = ["counters/1/table.csv", "counters/2/deep/file", "counters/fission.log", "counters/fission.log.1.gz", ".archives/ab/x.py"]
+    gone = ["sound/12/a", "sound/fission.log"]
+    others = [
+        "counters/config.py",
+        "counters/2nd/notes",
+        "counters/nodes/1/mine",
+        "photos/1/a.jpg",
+        "keys/curve.secret",
+        "3/mine",
+        "fission.log",
+    ]
+    for name in [*ours, *gone, *others]:
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).touch()
+    (tmp_path / "elsewhere" / "7").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "fission.log").touch()
+    (tmp_path / "root" / "linked").symlink_to(tmp_path / "elsewhere")
+    before = files(tmp_path)
+    task, variables = "Remove code, and the folders and logs of jobs", {"fission_folder": str(tmp_path / "root")}
+    names = run(script("purge", task, {**variables, "ansible_check_mode": True}))
+    assert files(tmp_path) == before
+    assert run(script("purge", task, variables)) == names != ""
+    assert files(tmp_path / "root") == sorted(others)
+    assert not (tmp_path / "root" / "sound").exists()
+    assert (tmp_path / "elsewhere" / "7").is_dir()
+    assert run(script("purge", task, variables)) == ""
 
 
 def test_removal_leaves_what_is_not_of_fission(home: Path, tmp_path: Path) -> None:
@@ -150,7 +249,7 @@ def test_two_installations_at_once_are_one(tmp_path: Path) -> None:
         (venv / upload).mkdir(parents=True)
         (venv / upload / "a.whl").touch()
         text = script("install", "Install the packages", {**variables, "fission_upload": upload})
-        return subprocess.Popen(["flock", str(venv), "sh", "-ec", text])
+        return subprocess.Popen(["flock", str(venv), "sh", "-ec", text, upload.replace("wheels", "pending")])
 
     def calls() -> list[str]:
         return (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
@@ -167,7 +266,7 @@ def test_two_installations_at_once_are_one(tmp_path: Path) -> None:
             assert (first.wait(20), other.wait(20)) == (0, 0)
     assert calls() == ["pip", "a.whl"] * 2
     assert (venv / "complete").read_text() == "a.whl\n"
-    assert files(venv) == ["complete", "env/bin/python", "env/installed"]
+    assert files(venv) == ["complete", "env/bin/python", "env/installed", "pending.2", "pending.3"]
     assert [path.name for path in venv.iterdir() if path.is_dir()] == ["env"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from fission.cli import interrupts
-from fission.cli.commands.provision_hosts import perform
+from fission.cli.commands.provision_hosts import ask_become_pass, perform
 from fission.cli.table import Session, example
 
 #: Characters that mean something else in the units of systemd.
@@ -24,7 +24,7 @@ ACTIONS = ("start", "stop", "restart", "status", "logs", "remove")
 @click.argument("network")
 @click.argument("action", required=False, type=click.Choice(ACTIONS))
 @click.option("--check", is_flag=True, help="Change nothing, and show what would change.")
-@click.option("--ask-become-pass", "-K", is_flag=True, help="Ask for the sudo password.")
+@ask_become_pass
 @click.option("--lines", type=click.IntRange(1), default=50, show_default=True, help="Number of lines of `logs`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: command, hosts, ok.")
 @click.option("--verbose", is_flag=True, help="Show all that Ansible reports of failures, and what changed.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +21,40 @@ if TYPE_CHECKING:
     from fission.provision.playbook import PlaybookRun
 
 
+#: Ansible's setting of a file with the password, by option: for where no one can be asked.
+PASSWORD_FILES = {"ask_pass": "ANSIBLE_CONNECTION_PASSWORD_FILE", "ask_become_pass": "ANSIBLE_BECOME_PASSWORD_FILE"}
+
+
+def _at_a_terminal(ctx: click.Context, option: click.Parameter, value: bool) -> bool:
+    """Check that there is a terminal before Ansible asks for a password: without one, it takes the password for empty."""
+    from fission.errors import UserError
+
+    if value and not ctx.resilient_parsing and not _has_terminal():
+        assert option.name is not None
+        raise UserError(
+            f"{option.opts[0]} must be used at a terminal, which asks for the password, but there is none; leave it out, and name a file "
+            f"with the password: {PASSWORD_FILES[option.name]}=FILE fission provision ..."
+        )
+    return value
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin is not None and sys.stdin.isatty()
+    return True
+
+
+ask_become_pass = click.option("--ask-become-pass", "-K", is_flag=True, callback=_at_a_terminal, help="Ask for the sudo password.")
+
+
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that all of these commands have."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON object: command, hosts, ok."),
-        click.option("--ask-become-pass", "-K", is_flag=True, help="Ask for the sudo password."),
-        click.option("--ask-pass", "-k", is_flag=True, help="Ask for the ssh password."),
+        ask_become_pass,
+        click.option("--ask-pass", "-k", is_flag=True, callback=_at_a_terminal, help="Ask for the ssh password."),
         click.option("--limit", "-l", default="", metavar="HOSTS", help="Only these hosts: names, separated by commas, or a pattern."),
         click.option("--verbose", is_flag=True, help="Show all that Ansible reports of failures, and what changed."),
     ):
@@ -75,7 +105,7 @@ def renew(**options: Any) -> int:
 
 
 def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_folder: Path | None, **options: Any) -> int:
-    from fission.adapters.keys import NoKeysError, default_folder, load_keys, only_keys
+    from fission.adapters.keys import NoKeysError, default_folder, load_keys
     from fission.client.attach.running import check_update
     from fission.provision.places import find_folder
     from fission.provision.wheel import obtain_pypelinin, obtain_wheel
@@ -100,10 +130,23 @@ def _install(command: str, *, wheel: Path | None, wheelhouse: Path | None, keys_
             "fission_wheel_digest": made.digest + ("" if names is None else f" {names.digest}"),
             "fission_wheelhouse": str(pack_wheelhouse(wheelhouse, Path(folder))) if wheelhouse is not None else "",
             "fission_dask": versions()["Dask"],
-            "fission_keys_from": "" if keys is None else str(only_keys(keys, Path(folder))),
+            **_keys_variables(keys, Path(folder)),
             "fission_renew": command == "renew",
         }
         return _run(command, "servers", variables, wheelhouse=wheelhouse is not None, **options)
+
+
+def _keys_variables(keys: Path | None, folder: Path) -> dict[str, object]:
+    """Return variables of the role: a folder with the keys, made in an existing one, and the digest of its files, ordered by name."""
+    import hashlib
+
+    from fission.adapters.keys import only_keys
+
+    if keys is None:
+        return {"fission_keys_from": "", "fission_keys_digest": ""}
+    made = only_keys(keys, folder)
+    content = b"".join(path.read_bytes() for path in sorted(made.iterdir()))
+    return {"fission_keys_from": str(made), "fission_keys_digest": hashlib.sha256(content).hexdigest()}
 
 
 def _simple(name: str, text: str, *, check: bool) -> click.Command:
