@@ -35,9 +35,9 @@ class Hostile(PythonJob):
         print({HOSTILE!r})
         return value
 """
-LISTED = """
+LISTED = f"""
 Endless(outputs=[PicklePipe(1)]),
-Hostile(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+Hostile(name={HOSTILE!r}, inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
 Show(inputs=[PicklePipe(2)]),
 """
 
@@ -83,7 +83,26 @@ def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> No
     tab.goto(shared.address)
     expect(tab.locator("#log")).to_contain_text(HOSTILE, timeout=SEEN_MS)
     expect(tab).to_have_title("net - FISSION", timeout=SEEN_MS)
-    assert tab.locator("#log img, #log script").count() == 0
+    expect(tab.locator("#jobs")).to_contain_text(HOSTILE)  # it is the name of a job too
+    expect(tab.locator("#pipes")).to_contain_text(HOSTILE)
+    assert HOSTILE in (tab.locator("[data-job='2']").get_attribute("aria-label") or "")
+    tab.locator("[data-job='2']").click()
+    expect(tab.locator("#detail-title")).to_have_text(HOSTILE)
+    tab.locator("#pipes button").first.click()
+    expect(tab.locator("#tap-title")).to_contain_text(HOSTILE)
+    tab.locator("#nodes button").first.click()
+    expect(tab.locator("#node-loss")).to_contain_text("Every job would have a place.")
+    assert tab.locator("img, body script").count() == 0
+    assert tab.title() == "net - FISSION"
+
+
+def test_names_fit_their_boxes(tab: Tab, shared: Page) -> None:
+    tab.goto(shared.address)
+    expect(tab.locator("#graph .job")).to_have_count(3, timeout=SEEN_MS)
+    widths = "boxes => boxes.map(box => [box.querySelector('rect'), box.querySelector('.first')].map(one => one.getBBox().width))"
+    found = tab.locator("#graph .job").evaluate_all(widths)
+    assert all(text < box for box, text in found), found
+    expect(tab.locator("[data-job='2'] .first")).to_have_text(re.compile("^<img src.*…$"))
 
 
 def test_a_server_that_refuses_for_a_moment_is_asked_again(tab: Tab, shared: Page) -> None:
@@ -107,7 +126,7 @@ def test_a_job_is_opened_by_keyboard(tab: Tab, shared: Page) -> None:
     tab.goto(shared.address)
     tab.locator("[data-job='2']").focus(timeout=SEEN_MS)
     tab.keyboard.press("Enter")
-    expect(tab.locator("#detail-title")).to_have_text("Hostile 2")
+    expect(tab.locator("#detail-title")).to_have_text(HOSTILE)
     expect(tab.locator("#detail-title")).to_be_focused()
     expect(tab.locator("#detail-chart canvas")).to_be_visible()
     tab.locator("#close-detail").press("Enter")

@@ -19,7 +19,9 @@ from fission.dashboard.scraper import CACHE_S, Scraper
 from fission.protocol.messages.client_to_viewer import JobStandstill, PathRow
 from tests.dashboard.answers import PATH, answers, node
 
-LABELS = {"network", "job", "pipe", "node"}
+LABELS = {"network", "job_name", "pipe", "node"}
+#: Prometheus gives these to each series, and renames what has them already.
+TAKEN = {"job", "instance"}
 #: Of a path; `MOST_PATHS` bounds their pairs.
 PATH_LABELS = {"source", "sink"}
 #: Labels of infos, and of states, whose values config.py or FISSION bounds.
@@ -51,6 +53,8 @@ def faults(found: Iterable[Metric]) -> list[str]:
                 - LABELS
                 - DESCRIBING.get(sample.name, PATH_LABELS if sample.name.startswith("fission_path_") else set())
             )
+            if taken := TAKEN & sample.labels.keys():
+                wrong.append(f"{sample.name} has the labels {taken} of Prometheus")
             if extra:
                 wrong.append(f"{sample.name} has the labels {extra}")
             if not sample.name.startswith("fission_"):
@@ -69,6 +73,11 @@ def test_names_labels_and_units_follow_the_conventions() -> None:
 def test_promtool_finds_nothing_to_improve() -> None:
     found = subprocess.run(["promtool", "check", "metrics"], input=scraped(answers()), capture_output=True, text=True, timeout=30)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_a_label_that_prometheus_would_rename_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "JOB_LABEL", "job")
+    assert "fission_job_restarts_total has the labels {'job'} of Prometheus" in faults(families("net", "1", answers()))
 
 
 def test_a_value_of_a_user_as_label_is_caught() -> None:

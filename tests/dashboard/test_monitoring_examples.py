@@ -6,6 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,15 @@ from typing import Any
 import pytest
 import yaml
 
+from fission.adapters.keys import default_folder
 from fission.dashboard import pipeline_metrics
 from fission.dashboard.metrics import families
+from fission.dashboard.tokens import LOCAL_TOKEN_FILE, pages_folder
 from tests.dashboard.answers import answers
+from tests.dashboard.pages import page_of
 from tests.dashboard.router_in_memory import MemoryRouter, numbers
+from tests.e2e.support import network
+from tests.waiting import DEADLINE_S, CommandLine, eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "monitoring"
 ALERTS: list[dict[str, Any]] = yaml.safe_load((EXAMPLES / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -72,6 +80,13 @@ def test_a_broken_alert_is_caught(copy: Path, alert: str, broken: str) -> None:
     assert f"alertname: {alert}," in said
 
 
+def test_the_configuration_names_the_file_of_the_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FISSION_KEYS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = pages_folder(default_folder()) / LOCAL_TOKEN_FILE
+    assert f"cp ~/{path.relative_to(tmp_path)} token" in (EXAMPLES / "prometheus.yml").read_text()
+
+
 def test_promtool_understands_the_dashboard(copy: Path) -> None:
     rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions())]
     assert len(rules) > 20
@@ -103,3 +118,51 @@ def test_the_panels_have_places_of_their_own() -> None:
         assert max(x for x, _ in cells) < 24
         taken |= cells
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+#: Each block is late.
+LISTED = """
+Endless(outputs=[PicklePipe(1)]),
+Show(inputs=[PicklePipe(1)], deadline=0.000001),
+"""
+
+
+@pytest.mark.soak
+def test_a_real_prometheus_knows_which_job_is_late(
+    fission: CommandLine, copy: Path, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    """Its own labels must not replace those of the metrics, as a test of rules alone does not notice."""
+    monkeypatch.setenv("FISSION_KEYS", str(copy / "keys"))
+    fission.project(network("", LISTED))
+    page = page_of(fission.start("net", "simulate", "--dashboard", "0"), "stderr")
+    (copy / "token").write_text(page.token)
+    text = (
+        (copy / "prometheus.yml")
+        .read_text()
+        .replace("localhost:8787", f"127.0.0.1:{page.port}")
+        .replace("scrape_interval: 5s", "scrape_interval: 500ms\n  evaluation_interval: 500ms")
+    )
+    (copy / "prometheus.yml").write_text(re.sub(r" +- localhost.*\n", "", text))
+    command = ["prometheus", "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{free_port}", "--storage.tsdb.path=data"]
+    with subprocess.Popen(command, cwd=copy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as prometheus:
+
+        def ask(path: str) -> Any:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/api/v1/{path}", timeout=DEADLINE_S) as answer:
+                    return json.load(answer)["data"]
+            except urllib.error.URLError:
+                return None  # it starts
+
+        def late() -> Any:
+            query = urllib.parse.urlencode({"query": "rate(fission_job_late_blocks_total[10s]) > 0"})
+            return (ask(f"query?{query}") or {}).get("result")
+
+        try:
+            (found,) = eventually(late, DEADLINE_S, "that Prometheus has scraped late blocks")
+            alerts = eventually(lambda: (ask("alerts") or {}).get("alerts"), DEADLINE_S, "that the alert is pending")
+        finally:
+            prometheus.terminate()
+    assert found["metric"] == {"instance": f"127.0.0.1:{page.port}", "job": "fission", "job_name": "Show 2", "network": "net"}
+    assert [(one["labels"]["alertname"], one["annotations"]["summary"]) for one in alerts] == [
+        ("FissionBlocksLate", "blocks come late to Show 2 of net")
+    ]

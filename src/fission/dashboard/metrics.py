@@ -30,6 +30,8 @@ from fission.protocol.messages.client_to_viewer import (
 from fission.protocol.messages.job_to_client import InputTotals
 from fission.protocol.supervision_messages import JobState
 
+#: Label with the name of a job. Not "job": that is what Prometheus calls the scraped targets, and it renames a metric's own.
+JOB_LABEL = "job_name"
 #: Nodes with series of their own. Arbitrary: more than a network has, and fewer than a Prometheus minds.
 MOST_NODES = 500
 #: The same for paths: their number is that of sources times that of sinks.
@@ -110,17 +112,17 @@ def _jobs(network: str, answers: Answers) -> Iterator[Metric]:
     names = {row.id: row.name for row in answers.measured.jobs}
     totals = [(names[job.id], job) for job in answers.counted.jobs if job.id in names]
     yield from _job_states(network, totals, answers.measured.jobs)
-    restarts = CounterMetricFamily("fission_job_restarts", "Incarnations of the job after its first one.", labels=["network", "job"])
+    restarts = CounterMetricFamily("fission_job_restarts", "Incarnations of the job after its first one.", labels=["network", JOB_LABEL])
     for row in answers.measured.jobs:
         restarts.add_metric([network, row.name], row.restarts)
     yield restarts
     for name, text, total_of in JOB_TOTALS:
-        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", "job"])
+        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", JOB_LABEL])
         for job, total in totals:
             found.add_metric([network, job], total_of(total))
         yield found
     for name, text, measure_of in JOB_MEASURES:
-        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", "job"])
+        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", JOB_LABEL])
         for row in answers.measured.jobs:
             if row.measured is not None:
                 found.add_metric([network, row.name], measure_of(row.measured))
@@ -128,17 +130,17 @@ def _jobs(network: str, answers: Answers) -> Iterator[Metric]:
     yield _gauge(
         "fission_job_memory_bytes",
         "Memory of the job's process and those it has started.",
-        ["network", "job"],
+        ["network", JOB_LABEL],
         [([network, row.name], row.measured.memory) for row in answers.measured.jobs if row.measured is not None],
     )
     yield _gauge(
         "fission_job_stalled_seconds",
         "Time for which the job has made no progress; 0 if it makes some.",
-        ["network", "job"],
+        ["network", JOB_LABEL],
         [([network, row.name], row.standing.seconds if row.standing else 0) for row in answers.measured.jobs],
     )
     for name, text, count_of in JOB_DEADLINES:
-        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", "job"])
+        found = CounterMetricFamily(f"fission_job_{name}", text, labels=["network", JOB_LABEL])
         for row in answers.measured.jobs:
             if (count := count_of(row)) is not None:
                 found.add_metric([network, row.name], count)
@@ -146,18 +148,18 @@ def _jobs(network: str, answers: Answers) -> Iterator[Metric]:
     yield _gauge(
         "fission_job_last_checkpoint_timestamp_seconds",
         "When the last snapshot was stored.",
-        ["network", "job"],
+        ["network", JOB_LABEL],
         [([network, job], total.checkpoints.last) for job, total in totals],
     )
 
 
 def _job_states(network: str, totals: Iterable[tuple[str, JobTotals]], rows: Iterable[JobRow]) -> Iterator[Metric]:
-    states = GaugeMetricFamily("fission_job_state", "1 for the state that the job is in.", labels=["network", "job", "state"])
+    states = GaugeMetricFamily("fission_job_state", "1 for the state that the job is in.", labels=["network", JOB_LABEL, "state"])
     for job, total in totals:
         for state in JobState:
             states.add_metric([network, job, state.name.lower()], float(state.name.lower() == total.state))
     yield states
-    places = InfoMetricFamily("fission_job", "The node of each job that runs.", labels=["network", "job"])
+    places = InfoMetricFamily("fission_job", "The node of each job that runs.", labels=["network", JOB_LABEL])
     for row in rows:
         if row.node is not None:
             places.add_metric([network, row.name], {"node": row.node})

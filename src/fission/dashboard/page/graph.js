@@ -2,7 +2,7 @@
 
 import { Graph, layout } from "./libraries/dagre.esm.js";
 import { condition, rate, structure } from "./model.js";
-import { acts, element, fitted, tip } from "./svg.js";
+import { MOST_LETTERS, acts, element, fitted, shortened, tip } from "./svg.js";
 
 const BOX = { width: 150, height: 46 };
 /** Size of the frame of a lost node, whose jobs are elsewhere. */
@@ -129,12 +129,13 @@ export class GraphView {
       const { x, y } = graph.node(`job ${id}`);
       const box = element("g", { tabindex: 0, role: "button", "data-job": id });
       box.append(element("rect", { x: x - BOX.width / 2, y: y - BOX.height / 2, ...BOX, rx: 6 }));
-      box.append(element("text", { x, y: y - 4, class: "first" }, job.name.length > 20 ? `${job.name.slice(0, 19)}…` : job.name));
+      box.append(element("text", { x, y: y - 4, class: "first" }, job.name.slice(0, MOST_LETTERS)));
       box.append(" ", element("text", { x, y: y + 14, class: "second" }));
       acts(box, () => this.chosen(id));
       picture.append(box);
       this.boxes.set(id, box);
     }
     this.place.replaceChildren(picture);
+    shortened(this.place, ".first", BOX.width - 12);
   }
 }

@@ -1,7 +1,7 @@
 // The graph of one pipeline: its jobs, each after those that it needs. Laid out anew for another graph, refreshed in place otherwise.
 
 import { Graph, layout } from "./libraries/dagre.esm.js";
-import { acts, element, fitted, tip } from "./svg.js";
+import { MOST_LETTERS, acts, element, fitted, shortened, tip } from "./svg.js";
 
 const BOX = { width: 150, height: 46 };
 /** Jobs that are drawn at most: more of them are only in the table. */
@@ -61,12 +61,13 @@ export class PipelineGraph {
       const { x, y } = graph.node(String(job.job));
       const box = element("g", { tabindex: 0, role: "button", "data-job": job.job });
       box.append(element("rect", { x: x - BOX.width / 2, y: y - BOX.height / 2, ...BOX, rx: 6 }));
-      box.append(element("text", { x, y: y - 4, class: "first" }, job.worker.length > 20 ? `${job.worker.slice(0, 19)}…` : job.worker));
+      box.append(element("text", { x, y: y - 4, class: "first" }, job.worker.slice(0, MOST_LETTERS)));
       box.append(" ", element("text", { x, y: y + 14, class: "second" }));
       acts(box, () => this.chosen(job.job));
       picture.append(box);
       this.boxes.set(job.job, box);
     }
     this.place.replaceChildren(picture);
+    shortened(this.place, ".first", BOX.width - 12);
   }
 }

@@ -3,6 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 /** Smallest scale of a picture. */
 const SMALLEST = 0.6;
+/** Letters of a name that are tried: more never fit, and each is measured. */
+export const MOST_LETTERS = 60;
 /** Value of marker-end for an arrow. */
 export const tip = "url(#tip)";
 
@@ -23,6 +25,18 @@ export function acts(button, act) {
     event.preventDefault();
     act();
   });
+}
+
+/** Shorten the texts of a picture that are wider than their boxes; it must be in the document.
+ * @param {ParentNode} place @param {string} texts selector @param {number} width of a box */
+export function shortened(place, texts, width) {
+  for (const found of place.querySelectorAll(texts)) {
+    const text = /** @type {SVGTextElement} */ (found);
+    const whole = [...(text.textContent ?? "")];
+    for (let kept = whole.length - 1; kept > 0 && text.getComputedTextLength() > width; kept -= 1) {
+      text.textContent = `${whole.slice(0, kept).join("")}…`;
+    }
+  }
 }
 
 /** A picture as wide as there is room for, but never so small that it cannot be read: then it scrolls.
