@@ -230,6 +230,24 @@ def test_the_page_comes_back_with_its_server(fission: CommandLine, project: Path
     expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
 
 
+@pytest.mark.slow
+def test_a_client_that_is_killed_and_resumed_is_seen(fission: CommandLine, project: Path, tab: Tab) -> None:
+    client = fission.start("net", "run")
+    page = page_of(fission.start("net", "dashboard", "--port", "0", "--no-browser"))
+    tab.goto(page.address)
+    running, state = tab.locator("#graph .job.running"), tab.locator("#state")
+    expect(running).to_have_count(3, timeout=SEEN_MS)
+    tab.evaluate("window.kept = true")
+    client.process.kill()
+    expect(state).to_have_text("not running", timeout=SEEN_MS)
+    expect(tab.locator("#reason")).to_contain_text("--resume")
+    fission.start("net", "run", "--resume")
+    expect(state).to_contain_text("running, run", timeout=SEEN_MS)
+    expect(running).to_have_count(3, timeout=SEEN_MS)
+    expect(tab.locator("#graph .rate").first).to_have_text(re.compile(r"1: [1-9]"), timeout=SEEN_MS)
+    assert tab.evaluate("window.kept"), "it was not loaded again"
+
+
 def test_a_page_that_is_not_seen_lets_go_of_its_server(tab: Tab, shared: Page) -> None:
     """A browser has six connections to a server for all its tabs; and the network is asked nothing meanwhile."""
 

@@ -157,7 +157,28 @@ def test_a_page_that_is_hidden_looks_at_nothing(panel: Tab, shared: tuple[Path, 
     eventually(lambda: connections() == 0, DEADLINE_S, "no connection to the client once the browser is gone")
 
 
+#: Lets what goes to the loudspeaker pass through a meter too.
+LISTEN = """() => {
+    const connect = AudioNode.prototype.connect;
+    AudioNode.prototype.connect = function (target) {
+        if (target instanceof AudioDestinationNode) {
+            window.meter ??= new AnalyserNode(this.context, { fftSize: 8192, smoothingTimeConstant: 0 });
+            connect.call(this, window.meter);
+        }
+        return connect.call(this, target);
+    };
+}"""
+#: Frequency of the loudest part of it, Hz; null while it is silent.
+HEARD = """() => {
+    const levels = new Float32Array(window.meter?.frequencyBinCount ?? 0);
+    window.meter?.getFloatFrequencyData(levels);
+    const loudest = levels.reduce((best, level, at) => (level > levels[best] ? at : best), 0);
+    return levels[loudest] > -40 ? loudest * window.meter.context.sampleRate / window.meter.fftSize : null;
+}"""
+
+
 def test_samples_are_played_once_their_rate_is_known(panel: Tab) -> None:
+    panel.evaluate(LISTEN)
     panel.locator("#pipes button").first.click()
     expect(panel.locator("#tap-scope")).to_be_visible(timeout=SEEN_MS)
     panel.locator("#tap-rate").fill("")
@@ -166,6 +187,8 @@ def test_samples_are_played_once_their_rate_is_known(panel: Tab) -> None:
     panel.locator("#tap-rate").fill(str(RATE))
     panel.get_by_role("button", name="Play").click()
     expect(panel.locator("#tap-sound")).to_contain_text(re.compile("Playing|left out"), timeout=SEEN_MS)
+    heard = panel.wait_for_function(HEARD, timeout=SEEN_MS).json_value()
+    assert heard == pytest.approx(TONE, abs=50), "what the loudspeaker gets is not the tone"
     panel.get_by_role("button", name="Stop playing").click()
     expect(panel.locator("#tap-sound")).to_be_empty()
 
