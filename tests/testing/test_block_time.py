@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 import pytest
 
+from fission.cli.looking import value_reader
 from fission.core.audio_block import AudioBlock
 from fission.core.base import collecting
 from fission.core.block_time import BlockTime
@@ -22,7 +23,9 @@ from fission.core.network_time import NetworkTime
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
 from fission.errors import JobFailed
+from fission.recordings import Recorder, Recording
 from fission.testing.emulator import emulate
+from fission.testing.replay import Replay
 from fission.testing.small_network import run_network
 from tests.testing import alone_jobs
 
@@ -279,6 +282,20 @@ def test_an_emulated_job_gets_the_present(tmp_path: Path) -> None:
     before = time.time()
     with emulate(alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]), tmp_path) as job:
         assert before <= job(1)[0] <= time.time()
+
+
+def test_a_replayed_job_gets_the_times_of_the_recording(tmp_path: Path) -> None:
+    """As fast as it can, and with two blocks in one entry of the file."""
+    with Recorder(tmp_path / "old.rec", "net", [PicklePipe(1)]) as recorder:
+        for when, number, count in ((1000.0, 1, 1), (2000.5, 2, 2), (1500.0, 4, 1)):  # times never decrease
+            recorder.write(when, 1, 0, number, [pickle.dumps(0)] * count)
+    made: list[float] = []
+    with collecting():
+        job = alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
+        replay = Replay(job, Recording(tmp_path / "old.rec"), tmp_path, speed=None)
+        read = value_reader(job.outputs[0])
+        replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
+    assert made == [1000.0, 2000.5, 2000.5, 2000.5]
 
 
 class Tells(PythonJob):

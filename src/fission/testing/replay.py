@@ -139,7 +139,7 @@ class Replay:
                 if gap:
                     self._notice(gap)
                 self._wait_until(began + after_s)
-                self._feed(pipe, generation, sqn, payloads, heads)
+                self._feed(when, pipe, generation, sqn, payloads, heads)
                 if self._exit is not None:
                     break
             for number in self._inputs:
@@ -152,14 +152,14 @@ class Replay:
             error = self._exit.error
             raise JobFailed(self._job._fission_name, str(error))
 
-    def _feed(self, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
+    def _feed(self, when: float, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
         self._open(pipe, generation, sqn - 1)
         while self._sent[pipe] - self._released[pipe] >= AHEAD_BLOCKS and self._exit is None:
             if not self._look(STUCK_S):
                 break
         while self._exit is None and self._look(0):
             pass
-        self._stage.send(pipe, sqn, payloads, heads, generation)
+        self._stage.send(pipe, sqn, payloads, heads, generation, made=when)
         self._sent[pipe] = sqn + len(payloads) - 1
         self.fed += len(payloads)
 

@@ -212,25 +212,41 @@ class JobStage:
         """Open an input; its first block is the one after ``mark``."""
         self._neighbours.send([frames.encode_open(Open(pipe, 1, generation, mark))])
 
-    def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None, generation: int = 0) -> None:
+    def send(
+        self,
+        pipe: int,
+        number: int,
+        payloads: Sequence[Any],
+        heads: Sequence[int] | None = None,
+        generation: int = 0,
+        made: float | None = None,
+    ) -> None:
         """Send consecutive blocks of an input, from ``number`` on.
 
         A payload that is a list travels alone, as large blocks do.
+
+        Args:
+            pipe: id of the input.
+            number: number of the first block.
+            payloads: the blocks.
+            heads: their heads; None: all are 0.
+            generation: generation of the numbers.
+            made: their `block_time`, in seconds since the epoch; None: the present.
         """
         small = [payload for payload in payloads if type(payload) is not list]
         if len(small) == len(payloads):
             message: list[frames.Buffer] = [frames.encode_data(pipe, 1, generation, number, payloads, heads)]
-            self._neighbours.send(self._timed(pipe, message, len(payloads)))
+            self._neighbours.send(self._timed(pipe, message, len(payloads), made))
             return
         for index, payload in enumerate(payloads):
             parts = payload if type(payload) is list else [payload]
             message = frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None)
-            self._neighbours.send(self._timed(pipe, message, 1))
+            self._neighbours.send(self._timed(pipe, message, 1, made))
 
-    def _timed(self, pipe: int, message: list[frames.Buffer], count: int) -> list[frames.Buffer]:
-        """Give blocks the present as their time, if the job asks for times."""
+    def _timed(self, pipe: int, message: list[frames.Buffer], count: int, made: float | None) -> list[frames.Buffer]:
+        """Give blocks their time, if the job asks for times."""
         if pipe in self._bundle.timed:
-            add_times(message, pack(BlockTime.now()) * count)
+            add_times(message, pack(BlockTime.now() if made is None else BlockTime.at(made)) * count)
         return message
 
     def end(self, pipe: int, last: int, generation: int = 0) -> None:
