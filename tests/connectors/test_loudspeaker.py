@@ -86,6 +86,30 @@ def test_each_sample_is_played_once_in_its_place(fission: CommandLine, server: S
 
 
 @pytest.mark.soak
+def test_a_killed_loudspeaker_repeats_or_loses_some_tenths_of_a_second(fission: CommandLine, server: SoundServer) -> None:
+    blocks = 600
+    fission.project(project_of(LISTED.format(blocks=blocks), IMPORTED))
+
+    async def script(stage: Stage) -> None:
+        await stage.until(lambda: played(server).size > 2 * RATE, "two seconds of sound")
+        stage.kill_job(2)
+
+    ran = Stage(fission, sink=4).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    assert ran.restarts(2) == 1
+    total = blocks * BLOCK + GAP
+    eventually(lambda: played(server)[-1:].tolist() == [total], 5, "the last sample")
+    heard = played(server)
+    heard = heard[heard > 0]
+    back = np.flatnonzero(np.diff(heard) < 0)
+    assert len(back) <= 1, "it goes back once at most"
+    again = heard.size - len(set(heard.tolist()))
+    missing = total - GAP - len(set(heard.tolist()))
+    assert again < RATE
+    assert missing < RATE
+
+
+@pytest.mark.soak
 def test_a_loudspeaker_that_comes_back_plays_on(fission: CommandLine, server: SoundServer) -> None:
     blocks = 800
     fission.project(project_of(LISTED.format(blocks=blocks), IMPORTED))

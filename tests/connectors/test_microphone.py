@@ -21,6 +21,8 @@ pytestmark = pytest.mark.timeout(180)  # the server, then the network
 RATE, BLOCK = 16000, 160
 #: Frames by which the length of a gap may differ from the time lost (docs/audio.md): 20 ms.
 ERROR = RATE // 50
+#: Blocks that one consumer may have, and another one not, when their source dies. Arbitrary: those of 0.1 s, for a busy machine.
+BORDER = 10
 
 IMPORTED = """
 from fission.connectors.audio import MicrophoneJob, WavSinkJob
@@ -79,8 +81,12 @@ def check(ran: Ran, server: SoundServer) -> None:
     assert (np.diff(heard[last + 1 :]) == 1).all()
     assert len(heard) - last > 100 * BLOCK
     assert lost.size == pytest.approx(heard[last + 1] - heard[first - 1] - 1, abs=ERROR)
-    # exactly the blocks with lost frames are declared dummies
-    assert [bool(dummy) for dummy in dummies] == [(heard[at : at + BLOCK] == 0).any() for at in range(0, len(heard), BLOCK)]
+    # exactly the blocks with lost frames are declared dummies; of the last ones before a death, one consumer may have more than the other
+    zeros = np.flatnonzero([(heard[at : at + BLOCK] == 0).any() for at in range(0, len(heard), BLOCK)])
+    declared = np.flatnonzero(dummies)
+    assert (np.diff(declared) == 1).all(), "the gap is in one piece"
+    assert declared[-1] == zeros[-1]
+    assert abs(declared[0] - zeros[0]) <= BORDER
     # times are when the counter was heard, as far as the sound server knows
     firsts = heard[::BLOCK]
     errors = times - (time.time() - time.monotonic()) - server.began - firsts / RATE
@@ -105,6 +111,8 @@ def test_a_job_killed_in_its_first_second_leaves_a_gap_of_the_time_lost(fission:
     fission.project(project_of(LISTED, IMPORTED))
 
     async def script(stage: Stage) -> None:
+        sound = stage.folder(2) / "result.wav"
+        await stage.until(lambda: sound.exists() and sound.stat().st_size > 20 * BLOCK * 4, "sound in the file")
         await stage.rows(20)
         stage.kill_job(1)
         await sound_again(stage)

@@ -15,6 +15,7 @@ from fission.connectors.audio import AudioBlock, LoudspeakerJob
 from fission.connectors.audio.playing_line import PlayingLine
 from fission.core.pipes import PicklePipe
 from fission.errors import DefinitionError, ValueFitError
+from fission.runtime.sink_position import repetition_warning
 from tests.connectors.fake_sound import FakeLibrary, PortAudioError
 
 np = pytest.importorskip("numpy")
@@ -253,6 +254,17 @@ def test_a_loudspeaker_that_is_not_there_is_one_line(library: FakeLibrary) -> No
 )
 def test_arguments_are_checked(arguments: Any, text: str) -> None:
     assert LoudspeakerJob(**arguments, inputs=[PicklePipe(1)])._fission_faults() == [text]
+
+
+def test_each_block_is_acknowledged_when_it_has_room(library: FakeLibrary) -> None:
+    """A device is slow: what arrives together takes seconds, and would be played again by a new incarnation."""
+    job, acknowledged = LoudspeakerJob(delay=0.01, inputs=[PicklePipe(1)]), []
+    job.__dict__["_fission_host"] = SimpleNamespace(release=lambda: acknowledged.append(job._fission_line.held))
+    job.setup()
+    for number in range(3):
+        job.run(AudioBlock(counted(10 * number, 10)[:, 0], 1000, 10 * number))
+    assert acknowledged == [10, 20, 30]
+    assert repetition_warning(job, 2) == ""
 
 
 def test_an_input_of_several_blocks_is_named() -> None:

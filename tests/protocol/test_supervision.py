@@ -291,6 +291,21 @@ def test_too_little_room_is_reported_at_once_with_its_consequences_and_a_remedy(
     assert not kinds(one.handle(Tick(), 4.5), Notify)
 
 
+def test_a_job_for_which_no_node_has_a_microphone_says_when_nodes_look_for_one() -> None:
+    one = running([plan(1), plan(2)], "mic1", "mic2", room=1)
+    assert kinds(one.handle(NodeLost(node="mic2", reason="silent"), 2.0), Notify)
+    for job in (1, 2):
+        one.reasons[job] = f"no place for Job {job}: mic1: not in HAS_MIC"
+    one._announced.clear()
+    (wait,) = one._waiting(3.0)
+    assert isinstance(wait, Notify)
+    assert wait.text.endswith(
+        "; a node is in HAS_MIC if it finds such a device when the network starts: see there: fission audio devices, and "
+        "fission node --announce"
+    )
+    assert "HAS_LOUDSPEAKER" not in wait.text
+
+
 def test_a_short_outage_is_one_line_and_a_long_one_is_reported_while_it_lasts() -> None:
     one = running(chain(), "a", "b")
     assert not kinds(one.handle(NodeLost(node="b", reason="silent"), 2.0), Notify)

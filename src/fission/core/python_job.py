@@ -115,6 +115,9 @@ class PythonJob(BaseJob):
         """
         raise NotImplementedError(f"{type(self).__name__} must override run")
 
+    #: Whether it is known and documented that a new incarnation does some blocks again.
+    _fission_may_repeat = False
+
     def _fission_begins_once(self) -> bool:
         """Whether the state after `setup` must be stored before the first block is sent.
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from fission.core.groups import ANNOUNCED
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
 from fission.protocol.node_loss import ForeseenPlacement, foresee
 from fission.protocol.outages import Outage, Outages
@@ -88,6 +89,10 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
 #: Advice for the user when jobs wait for a place.
 CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
+#: What else helps where a group is missing that nodes announce.
+FOUND_AT_START = (
+    "a node is in {} if it finds such a device when the network starts: see there: fission audio devices, and fission node --announce"
+)
 
 
 class Supervisor:
@@ -323,7 +328,9 @@ class Supervisor:
             return []
         left_s = min(one.waiting_since for one in waiting) + self._allocation_timeout_s - now
         limit = f"waiting up to {left_s:.3g} s for a place (ALLOCATION_TIMEOUT), then the network ends"
-        return [Notify(text=f"{self._why_waiting()}; {limit}; {CURE}")]
+        reasons = " ".join(self.reasons[one.plan.job] for one in waiting)
+        devices = "".join(f"; {FOUND_AT_START.format(group)}" for group in ANNOUNCED if f" {group}" in reasons)
+        return [Notify(text=f"{self._why_waiting()}; {limit}; {CURE}{devices}")]
 
     def _why_waiting(self) -> str:
         """Return which jobs have no place, and why; jobs with the same reason are grouped."""

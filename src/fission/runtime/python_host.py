@@ -91,6 +91,10 @@ class PythonHost(SourceLoop, ConnectorLoop):
             return None
         return lending.allocate(size)
 
+    def release(self) -> None:
+        """Acknowledge what is done. For a `run` that waits: otherwise that is done after all blocks that have arrived together."""
+        self._shell.release()
+
     def teardown(self) -> None:
         """Call the job's `teardown`, if its `setup` has returned. Idempotent."""
         if self._set_up:

@@ -173,6 +173,7 @@ def repetition_warning(job: PythonJob, first: int) -> str:
         job.outputs
         or job._fission_is_source
         or job.CHECKPOINT is not None
+        or job._fission_may_repeat
         or isinstance(getattr(job, "_fission_sink_file", None), SinkFile)
     ):
         return ""

@@ -17,7 +17,16 @@ from fission.core.groups import ANNOUNCED
 #: not be in a service that forks, and a sound card must not be held.
 PROBE = """
 import json, sounddevice
-found = sounddevice.query_devices()
+found, number = [], 0
+try:
+    while True:
+        try:
+            found.append(sounddevice.query_devices(number))
+        except UnicodeDecodeError:  # it cannot be opened either
+            pass
+        number += 1
+except sounddevice.PortAudioError:  # there is none with this number
+    pass
 print(json.dumps([any(device[f"max_{way}_channels"] for device in found) for way in ("input", "output")]))
 """
 #: Longest time in seconds that the process may take, that a client waits for it, and that an answer is valid for. Arbitrary: it takes

@@ -40,7 +40,7 @@ class DeviceStream:
         self._job, self._kind, self._wanted, self._clock = job, kind, wanted, clock
         self._stream: Any = None
         self._tried_at = -math.inf
-        self._reasons: list[str] = []  # why it could not be opened, since it was open; each is reported once
+        self._reasons: list[str] = []  # why it could not be opened, since it worked; each is reported once
 
     @property
     def is_open(self) -> bool:
@@ -73,6 +73,9 @@ class DeviceStream:
         """
         self._tried_at = self._clock()
         self._stream = self.devices.open(self._kind, self._wanted, rate, channels, dtype, **more)
+
+    def works(self) -> None:
+        """Note that the device records or plays: reasons why it does not are reported again."""
         self._reasons.clear()
 
     def reopen(self, open_it: Callable[[], None]) -> None:

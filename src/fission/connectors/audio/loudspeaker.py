@@ -61,6 +61,7 @@ class LoudspeakerJob(PythonJob):
     """
 
     GROUPS = HAS_LOUDSPEAKER
+    _fission_may_repeat = True
     MAX_GAP_S: float = 10.0
 
     def __init__(
@@ -127,6 +128,8 @@ class LoudspeakerJob(PythonJob):
             self._fission_begin()
         most = round((self.delay + _ROOM_S) * sound.rate)
         self._fission_wait(lambda: line.held <= most)
+        if (host := self.__dict__.get("_fission_host")) is not None:
+            host.release()
 
     def teardown(self) -> None:
         """Play what is there."""
@@ -173,6 +176,8 @@ class LoudspeakerJob(PythonJob):
         while True:
             with self._fission_lock:
                 if self._fission_lock.wait_for(done, SILENCE_S / 2):
+                    if self._fission_device.is_open:
+                        self._fission_device.works()
                     return
             now = self._fission_clock()
             if self._fission_device.is_open and now - self._fission_played_at > SILENCE_S:

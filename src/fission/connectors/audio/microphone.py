@@ -191,6 +191,7 @@ class MicrophoneJob(PythonJob):
 
     def _fission_add(self, samples: Any, taken: float, wall: float, overrun: bool, dropped: int) -> None:
         self.overruns += overrun
+        self._fission_device.works()
         lost = self._fission_line.add(samples, taken, wall, overrun=overrun, dropped=dropped)
         why = "this job is too slow" if dropped else "the device had an overrun" if overrun else "the device or the job was away"
         self._fission_count(f"{lost} frames lost ({why}), replaced by zeros in declared dummies")
