@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from fission.cli.host_lines import HostLines, status_of
-from fission.provision.events import HostReport, PlaybookReport, TaskFailed, read_event
-from fission.provision.faults import Attempt
+from fission.provision.events import HostReport, HostUnreachable, PlaybookReport, TaskFailed, read_event
+from fission.provision.faults import Attempt, explain
 from fission.provision.places import PACKAGED
+from fission.provision.playbook import PlaybookRun, run_playbook
 
 #: Playbook of each command that restarts one host after another.
 RUNS = {"restart": "restart", "renew": "servers"}
@@ -84,6 +86,30 @@ def test_a_failure_has_its_text() -> None:
     report = report_of({"event": "failed", "host": "a", "task": "Install", "text": "No space left on device"})
     assert report.hosts["a"].failure == TaskFailed(host="a", task="Install", text="No space left on device")
     assert not report.ended
+
+
+LOOP = """
+- name: Copy
+  hosts: all
+  gather_facts: false
+  tasks:
+    - name: Copy a file
+      ansible.builtin.copy:
+        content: "{{ item }}"
+        dest: /nowhere/file
+        mode: "0644"
+      loop: [1, 2]
+"""
+
+
+def test_a_host_that_is_lost_in_a_loop(tmp_path: Path) -> None:
+    """Ansible says of it "All items completed", and why only of the items."""
+    (tmp_path / "loop.yml").write_text(LOOP)
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {cam: {ansible_host: 127.0.0.1, ansible_port: 9}}}\n")
+    report = run_playbook(PlaybookRun(str(tmp_path / "loop"), tmp_path, inventory=str(tmp_path / "hosts.yml")), lambda event, report: None)
+    failure = report.hosts["cam"].failure
+    assert isinstance(failure, HostUnreachable)
+    assert explain(failure, Attempt()).kind == "no_ssh", failure
 
 
 @pytest.mark.parametrize("line", ["", "[WARNING]: Could not match", "{}", '{"event": "other"}', '{"event": "ok", "host": 1}', '"ok"'])

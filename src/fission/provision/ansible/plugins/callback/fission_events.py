@@ -79,7 +79,8 @@ def _name(task):
 
 
 def _text(values):
-    results = values.get("results")
-    found = [values, *(one for one in (results if isinstance(results, list) else []) if isinstance(one, dict) and one.get("failed"))]
+    results = values.get("results")  # of a loop: its own text does not say why
+    items = [one for one in (results if isinstance(results, list) else []) if isinstance(one, dict)]
+    found = [values, *(one for one in items if one.get("failed") or one.get("unreachable"))]
     texts = [str(one[name])[-LIMIT:] for one in found for name in TEXTS if one.get(name)]
     return "\n".join(dict.fromkeys(texts)) or "failed without a reason"
