@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fission.client.serve.control_server import ANSWER_S
 from fission.dashboard.metrics import JOB_MEASURES
-from tests.dashboard.pages import Page, owned, page_of
+from tests.dashboard.pages import ADDRESS, Page, owned, page_of
 from tests.deadlines import Deadline
 from tests.e2e.support import network
 from tests.waiting import DEADLINE_S, CommandLine, Running
@@ -242,6 +242,27 @@ def test_the_page_of_a_run_answers_who_stops_it(fission: CommandLine, project: P
     client.wait_for("got 3")
     assert page.post("/stop", {"Authorization": f"Bearer {page.token}"})[0] == 200
     client.wait()
+
+
+@pytest.mark.parametrize("by", ["option", "config"])
+def test_a_run_in_the_background_says_where_its_page_is(fission: CommandLine, project: Path, by: str, free_port: int) -> None:
+    """In the terminal where it was started, not only in the file of its output."""
+    config = project / "net" / "config.py"
+    if by == "config":
+        config.write_text(f"DASHBOARD = {free_port}\n{config.read_text()}")
+    done = fission.run("net", "run", "--detach", *(["--dashboard", "0"] if by == "option" else []), exit_code=0)
+    found = ADDRESS.search(done.stdout)
+    assert found is not None, done.stdout
+    page = Page(int(found[1]), found[2])
+    assert page.get("/metrics", {"Authorization": f"Bearer {page.token}"})[0] == 200
+    fission.run("net", "stop", exit_code=0)
+
+
+def test_a_run_in_the_background_says_why_its_page_is_not_served(fission: CommandLine, project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = fission.run("net", "run", "--detach", "--dashboard", str(taken.getsockname()[1]), exit_code=0)
+    assert "Warning: the page is not served: " in done.stdout
+    fission.run("net", "stop", exit_code=0)
 
 
 def test_a_network_runs_without_its_page_if_the_port_is_taken(fission: CommandLine, project: Path) -> None:

@@ -24,6 +24,12 @@ PAGE_PORT = 8787
 #: Seconds that the process has to end; arbitrary, within the 2 s of Ctrl-C.
 END_S = 0.5
 
+#: Seconds that a run in the background waits for the address of its page, which is shown where it was started; arbitrary: longer
+#: than the page's server takes to start on a busy machine.
+WAIT_S = 10.0
+#: Start of a warning.
+NOT_SERVED = "the page is not served: "
+
 #: Where it is served without another host: on this machine alone.
 PAGE_HOST = "127.0.0.1"
 
@@ -75,7 +81,13 @@ def no_page(tell: Callable[[str], None], warn: Callable[[str], None]) -> Abstrac
 
 @contextlib.contextmanager
 def page_of(
-    session: Session, at: tuple[str, int] | None, setting: int | str | None, tell: Callable[[str], None], warn: Callable[[str], None]
+    session: Session,
+    at: tuple[str, int] | None,
+    setting: int | str | None,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+    *,
+    wait_s: float = 0.0,
 ) -> Iterator[None]:
     """Serve the page of a network while the block runs.
 
@@ -87,6 +99,7 @@ def page_of(
         setting: DASHBOARD of config.py.
         tell: called with the line that has the address, from another thread.
         warn: called with the reason if the page is not served, from another thread.
+        wait_s: seconds for which the block waits for that line, or for that reason.
     """
     if at is None and setting is not None:
         at = page_address(setting)
@@ -108,9 +121,11 @@ def page_of(
         start_new_session=True,  # the Ctrl-C of this terminal is for the client
     )
     os.close(end)
-    reader = threading.Thread(target=_pass_on, args=(process, tell, warn), name="page", daemon=True)
+    known = threading.Event()
+    reader = threading.Thread(target=_pass_on, args=(process, tell, warn, known), name="page", daemon=True)
     reader.start()
     try:
+        known.wait(wait_s)
         yield
     finally:
         os.close(held)
@@ -122,11 +137,24 @@ def page_of(
         reader.join()
 
 
-def _pass_on(process: subprocess.Popen[str], tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
+def _pass_on(process: subprocess.Popen[str], tell: Callable[[str], None], warn: Callable[[str], None], known: threading.Event) -> None:
     said = False
     for line in process.stdout or ():
         tell(line.rstrip())
         said = True
+        known.set()
     faults = process.stderr.read().strip() if process.stderr else ""
     if not said and faults:
-        warn(f"the page is not served: {faults.removeprefix('Error: ')}")
+        warn(f"{NOT_SERVED}{faults.removeprefix('Error: ')}")
+    known.set()
+
+
+def page_lines(network: str, output: str) -> list[str]:
+    """Return what the output of a run says of its page.
+
+    Args:
+        network: its name.
+        output: of the run, so far.
+    """
+    starts = (f"the page of {network}: ", "open it with a token: ", f"Warning: {NOT_SERVED}")
+    return [line for line in output.splitlines() if line.startswith(starts)]

@@ -12,7 +12,7 @@ import click
 from fission.cli import interrupts
 from fission.cli.commands.simulate import seconds_above_0
 from fission.cli.loading import load_network
-from fission.cli.page_process import page_of, page_option
+from fission.cli.page_process import WAIT_S, page_lines, page_of, page_option
 from fission.cli.table import Session, example
 from fission.core.addresses import bracketed
 
@@ -70,7 +70,8 @@ def command(
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
-    with page_of(session, page_at, loaded.config.dashboard, console.notice, console.warning):
+    wait_s = 0.0 if output is None else WAIT_S
+    with page_of(session, page_at, loaded.config.dashboard, console.notice, console.warning, wait_s=wait_s):
         summary = run(
             loaded, duration=duration, observer=console, resume=resume or resume_or_start, or_start=resume_or_start, output=output
         )
@@ -89,8 +90,10 @@ def _detach(session: Session, options: list[str]) -> int:
     from fission.client.folders.run_folders import LOCAL
 
     words = [sys.executable, str(session.root / "manage.py"), session.network, "run", *options]
-    process = start_in_background(words, session.root / session.network)
+    process, text = start_in_background(words, session.root / session.network)
     name = session.network
     click.echo(f"{name} runs in the background, process {process}; follow it: fission {name} attach; end it: fission {name} stop")
     click.echo(f"its output is in {name}/{LOCAL}/{OUTPUT_FILE}")
+    for line in page_lines(name, text):
+        click.echo(line)
     return 0

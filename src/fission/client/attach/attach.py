@@ -133,8 +133,8 @@ def status(folder: Path) -> dict[str, Any]:
         return {**as_json(viewer.ask(InspectRun(), RunStatus)), **as_json(viewer.ask(MeasureJobs(), JobsMeasured))}
 
 
-def start_in_background(command: Sequence[str], folder: Path) -> int:
-    """Start a client that outlives this process; return its process id once it answers. Blocks.
+def start_in_background(command: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Start a client that outlives this process; return its process id and its output so far once it answers. Blocks.
 
     Args:
         command: command line of the client.
@@ -154,18 +154,22 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
             deadline = time.monotonic() + START_S
             while time.monotonic() < deadline:
                 if process.poll() == EXIT_OK:
-                    return process.pid  # a short run
+                    return process.pid, _written(said.fileno())  # a short run
                 if process.returncode is not None:
-                    said.seek(0)
-                    text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
+                    text = _written(said.fileno()).strip().removeprefix("Error: ")
                     raise UserError(text or f"the client {how_ended(process.returncode)}")
                 if process.pid in (pid_of(run / RUNNING_FILE) for run in run_folders_of(folder)):
-                    return process.pid
+                    return process.pid, _written(said.fileno())
                 time.sleep(LOOK_S)
         finally:
             output.unlink(missing_ok=True)  # the client has moved it into the folder of its run
     process.terminate()
     raise EngineError(f"the client has not answered for {START_S:g} s; it was stopped")
+
+
+def _written(descriptor: int) -> str:
+    """Return what is in a file, without moving its position: the process that writes shares it."""
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8", "replace")
 
 
 def _alive(process: int) -> bool:
