@@ -69,6 +69,27 @@ def test_a_missing_library_is_one_line(fission: CommandLine, tmp_path: Path, mod
     assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
 
 
+def test_alsa_does_not_write_into_the_output_of_jobs() -> None:
+    """A line for each underrun, which jobs report by themselves."""
+    code = """
+import ctypes, sys
+try:
+    alsa = ctypes.CDLL("libasound.so.2")
+except OSError:
+    sys.exit()
+from fission.connectors.audio.devices import silence_alsa
+def fails():
+    alsa.snd_pcm_open(ctypes.byref(ctypes.c_void_p()), sys.argv[1].encode(), 0, 0)
+    print("failed", file=sys.stderr, flush=True)
+fails()
+silence_alsa()
+fails()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "no_such_device"], capture_output=True, text=True, check=True, timeout=30)
+    lines = done.stderr.splitlines()
+    assert not lines or ("no_such_device" in lines[0] and lines[-2:] == ["failed", "failed"]), done
+
+
 def test_nothing_is_loaded_by_importing_the_connectors(fission: CommandLine) -> None:
     code = "import sys; from fission.connectors.audio import *; print('sounddevice' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout == "False\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,7 @@ class Devices:
         if self._library is None:
             inherited = "sounddevice" in sys.modules  # from the process that this one was forked from, by PRELOAD
             self._library = needed(self._who, "sounddevice")
+            silence_alsa()
             if inherited:
                 self.refresh()
         return self._library
@@ -248,6 +250,15 @@ def explained(why: Exception) -> str:
     ):
         text = text.removeprefix(prefix)
     return " ".join(text.rstrip(".").split())
+
+
+def silence_alsa() -> None:
+    """Have ALSA write nothing to standard error: it does for each underrun, in PortAudio's thread, and jobs count and report these."""
+    with contextlib.suppress(OSError, AttributeError):  # there is no ALSA
+        alsa, program = ctypes.CDLL("libasound.so.2"), ctypes.CDLL(None)
+        alsa.snd_lib_error_set_handler.argtypes = [ctypes.c_void_p]
+        # a function of C that has no effect, because one of Python would need the interpreter's lock in that thread
+        alsa.snd_lib_error_set_handler(ctypes.cast(program.getpid, ctypes.c_void_p))
 
 
 @contextlib.contextmanager
