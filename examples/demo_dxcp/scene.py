@@ -51,8 +51,9 @@ class Scene:
             ("seconds", self.seconds, 0.1, 3600),
             ("rate_offset_ppm", self.rate_offset_ppm, -1000, 1000),
             ("time_offset_ms", self.time_offset_ms, -100, 100),
+            ("snr_db", self.snr_db, -100, 1000),
         ):
-            if not lowest <= value <= highest:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
                 raise DefinitionError(f"the recordings' {what} must be from {lowest} to {highest}, but is {value!r}")
 
 

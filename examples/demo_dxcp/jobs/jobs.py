@@ -29,7 +29,7 @@ class RecordingJob(WavSourceJob):
 
     def __init__(self, path, block, speed: float | None = None, **kwargs):
         super().__init__(path, block, **kwargs)
-        if speed is not None and not speed > 0:
+        if speed is not None and (isinstance(speed, bool) or not isinstance(speed, (int, float)) or not speed > 0):
             raise DefinitionError(f"speed must be None or a number above 0, but is {speed!r}")
         self.speed = speed
 

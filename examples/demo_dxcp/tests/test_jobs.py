@@ -57,6 +57,23 @@ def test_the_network_of_the_config(load_config, fission_network, tmp_path, capsy
     assert abs(len(sound) - len(lines[1:]) * dxcp.SHIFT) < dxcp.SHIFT
 
 
+@pytest.mark.parametrize("setting", ["SECONDS", "RATE_OFFSET_PPM", "TIME_OFFSET_MS", "SNR_DB", "SPEED"])
+@pytest.mark.parametrize("value", ["fast", True, -5000.0, float("nan"), []])
+def test_a_setting_that_is_not_a_number_of_its_range_is_refused(load_config, setting, value):
+    with pytest.raises(DefinitionError, match="must be"):
+        load_config(**{"SECONDS": 1.0, setting: Literal(value)})
+
+
+class Literal:
+    """A value as one writes it in a config."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __repr__(self):
+        return 'float("nan")' if self.value != self.value else repr(self.value)
+
+
 def test_without_an_estimate_it_says_what_it_needs(job, capsys):
     job.teardown()
     assert capsys.readouterr().out == "no estimate: it takes 6 to 10 seconds of sound that both microphones hear\n"
