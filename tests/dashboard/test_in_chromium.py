@@ -77,6 +77,11 @@ def test_it_shows_the_graph_and_rates_that_change(tab: Tab, shared: Page) -> Non
     path = tab.locator("#paths tbody tr")
     expect(path).to_have_count(1, timeout=SEEN_MS)
     expect(path).to_contain_text(re.compile(r"Endless 1.*Show 3.*\d ms"))
+    room = tab.locator("#paths").evaluate("""table => {
+        for (const cell of [...table.tBodies[0].rows[0].cells].slice(0, 2)) cell.textContent = "MicrophoneJob 12";
+        return [table.scrollWidth, table.parentElement.clientWidth];
+    }""")
+    assert room[0] <= room[1], "a column is hidden"
 
 
 def test_what_users_write_is_text_and_nothing_else(tab: Tab, shared: Page) -> None:
