@@ -36,7 +36,7 @@ def script(name: str, task: str, variables: dict[str, Any]) -> str:
     variables = {**yaml.safe_load((ROLE / "vars/main.yml").read_text()), "ansible_check_mode": False, **variables}
     for key, text in found.get("vars", {}).items():
         variables[key] = engine.from_string(text).render(variables)
-    shell = found.get("ansible.builtin.shell")
+    shell = found.get("ansible.builtin.shell") or found.get("ansible.builtin.raw")
     if shell is not None:
         return engine.from_string(shell if isinstance(shell, str) else shell["cmd"]).render(variables)
     return str(variables["fission_script"])
@@ -147,6 +147,23 @@ def test_keys_of_which_an_interrupted_copy_has_brought_some_are_copied_again(tmp
     assert found(part) != digest
     (part / "node.pem").touch()
     assert found(part) != digest
+
+
+@pytest.mark.parametrize(
+    ("text", "others"), [(None, False), ("", False), ("# Written by `fission provision`\n", False), ("[Unit]\n", True), ("masked", True)]
+)
+def test_whose_unit_it_is(tmp_path: Path, text: str | None, others: bool) -> None:
+    """A power cut in the middle of an installation may leave an empty one, which is not someone else's."""
+    unit = tmp_path / "fission.service"
+    if text == "masked":
+        unit.symlink_to("/dev/null")
+    elif text is not None:
+        unit.write_text(text)
+    variables = {"fission_files": [str(unit)], "fission_python": "true", "fission_home": str(tmp_path), "now": lambda fmt: fmt}
+    probed = run(script("probe", "Log in", variables)).splitlines()
+    assert (f"foreign={unit}" in probed) == others
+    own = script("own_service", "Look whose service it is", variables)
+    assert (subprocess.run(["sh", "-c", own], check=False).returncode != 0) == others
 
 
 def test_purging_leaves_what_is_not_of_fission(tmp_path: Path) -> None:
