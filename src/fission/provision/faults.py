@@ -105,6 +105,8 @@ def _fixed(what: str, remedy: str) -> Words:
     )
 
 
+_NO_ANSWER = _fixed("it does not answer", "switch it on, check its network and its ansible_host in hosts.yml; then: {again}")
+
 #: Kind, pattern of the text, and the words; the first that matches counts.
 _KNOWN: tuple[tuple[str, str, Words], ...] = (
     ("unfit_host", r"FISSION_HOST (?P<version>\S+) (?P<bits>\S+) (?P<machine>\S+) (?P<program>\S+)", _host),
@@ -170,7 +172,7 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
         r"connect to host .* (?:Connection timed out|No route to host|Network is unreachable|Host is down)|Connection timed out|"
         r"Timeout \(\d+s\) waiting for|Connection closed by|Connection reset by|Timeout, server|Shared connection to \S+ closed|"
         r"Connection to .* closed|Broken pipe|mux_client_request_session|Failed to connect to the host via ssh: *$",
-        _fixed("it does not answer", "switch it on, check its network and its ansible_host in hosts.yml; then: {again}"),
+        _NO_ANSWER,
     ),
     (
         "no_sshpass",
@@ -238,6 +240,8 @@ _KNOWN: tuple[tuple[str, str, Words], ...] = (
         r"One or more supplied key could not be found",
         _fixed("the user of the service does not exist", "correct fission_user in setting.yml"),
     ),
+    # the last one: its text may have ssh's reason too
+    ("host_down", r"[Dd]ata could not be sent to remote host", _NO_ANSWER),
 )
 
 
