@@ -2,7 +2,7 @@
 
 import { Graph, layout } from "./libraries/dagre.esm.js";
 import { condition, rate, structure } from "./model.js";
-import { MOST_LETTERS, acts, element, fitted, shortened, tip } from "./svg.js";
+import { MOST_LETTERS, acts, element, fitted, shortened, spoken, tip } from "./svg.js";
 
 const BOX = { width: 150, height: 46 };
 /** Size of the frame of a lost node, whose jobs are elsewhere. */
@@ -52,7 +52,7 @@ export class GraphView {
       const second = job.state === "running" ? `${job.limit ?? "running"}${job.restarts ? `, ${job.restarts} restarts` : ""}` : job.state;
       const text = box.querySelector(".second");
       if (text) text.textContent = second;
-      box.setAttribute("aria-label", `${job.name} ${second}${job.node ? `, on ${job.node}` : ""}`);
+      box.setAttribute("aria-label", spoken(box, job.name, job.node ? `, on ${job.node}` : ""));
     }
     for (const [id, { arrow, path, text }] of this.arrows) {
       const pipe = state.pipes[id];

@@ -1,7 +1,7 @@
 // The graph of one pipeline: its jobs, each after those that it needs. Laid out anew for another graph, refreshed in place otherwise.
 
 import { Graph, layout } from "./libraries/dagre.esm.js";
-import { MOST_LETTERS, acts, element, fitted, shortened, tip } from "./svg.js";
+import { MOST_LETTERS, acts, element, fitted, shortened, spoken, tip } from "./svg.js";
 
 const BOX = { width: 150, height: 46 };
 /** Jobs that are drawn at most: more of them are only in the table. */
@@ -35,7 +35,7 @@ export class PipelineGraph {
       if (!box || !text) continue;
       box.setAttribute("class", `job ${job.state}`);
       text.textContent = summary(job);
-      box.setAttribute("aria-label", `${job.worker} ${summary(job)}${job.error ? `, ${job.error}` : ""}`);
+      box.setAttribute("aria-label", spoken(box, job.worker, job.error ? `, ${job.error}` : ""));
     }
   }
 

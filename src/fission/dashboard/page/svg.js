@@ -39,6 +39,13 @@ export function shortened(place, texts, width) {
   }
 }
 
+/** The name for screen readers of a box with two texts: it has what is seen, and the whole name where that is shortened.
+ * @param {Element} box @param {string} whole name @param {string} more what else is said */
+export function spoken(box, whole, more) {
+  const seen = box.querySelector(".first")?.textContent ?? whole;
+  return `${seen} ${box.querySelector(".second")?.textContent ?? ""}${more}${seen === whole ? "" : `: ${whole}`}`;
+}
+
 /** A picture as wide as there is room for, but never so small that it cannot be read: then it scrolls.
  * @param {number} width @param {number} height */
 export function fitted(width, height) {
