@@ -14,7 +14,7 @@ import pytest
 
 from fission.core.pipes import PicklePipe
 from fission.recordings import Recorder, read_recording
-from tests.e2e.support import GONE_S, finish, network, remains, stop
+from tests.e2e.support import GONE_S, finish, network, remains, rows, stop
 from tests.waiting import CommandLine, Running, eventually
 
 JOBS = """
@@ -146,6 +146,46 @@ def test_after_a_kill_complete_entries_can_be_read(fission: CommandLine) -> None
     done = fission.run("net", "replay", "some.rec", "--job", "Quiet", "--speed", "max", exit_code=0)
     assert "Warning: some.rec has no end: its writer was killed, or is still writing" in done.stderr
     assert int(re.search(r"Quiet 2: (\d+) blocks were fed in", done.stderr)[1]) > 10
+
+
+def test_a_recording_has_the_times_of_the_blocks_and_replay_gives_them_again(fission: CommandLine) -> None:
+    """Small blocks that travel together, and arrays in shared memory."""
+    numpy = """
+import numpy
+
+class Twice(Go):
+    def run(self):
+        for number in super().run():
+            yield number, numpy.full(100_000, number)
+
+class First(PythonJob):
+    def run(self, array):
+        return int(array[0])
+"""
+    listed = """
+Twice(40, outputs=[PicklePipe(1), PicklePipe(2)]),
+First(inputs=[PicklePipe(2)], outputs=[PicklePipe(3)]),
+CSVSinkJob("small.csv", inputs=[PicklePipe(1)], time=True),
+CSVSinkJob("large.csv", inputs=[PicklePipe(3)], time=True),
+"""
+    fission.project(network(JOBS + numpy, listed))
+    client = fission.start("net", "simulate")
+    client.wait_for("CSVSinkJob 4 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "2", "--out", "chain.rec")
+    looked_at(fission, 1, 2)
+    (fission.root / "net/simulation/1/go").touch()
+    recorder.wait(exit_code=0)
+    finish(client, fission.root, 0)
+    written = [rows(fission.root / f"net/simulation/{name}.csv")[1:] for name in ("3/small", "4/large")]
+    assert [row[:2] for row in written[0]] == [row[:2] for row in written[1]]
+    times = [(float(first), float(last)) for first, last, _ in written[0]]
+    assert len(times) == 40
+    recording = list(read_recording(fission.root / "chain.rec"))
+    for pipe in (1, 2):
+        assert [block.block_time[:2] for block in recording if block.pipe == pipe and block.block_time] == times
+    fission.run("net", "replay", "chain.rec", "--job", "3", "--speed", "max", exit_code=0)
+    again = [path for path in fission.root.rglob("small.csv") if "simulation" not in str(path)]
+    assert [rows(path) for path in again] == [rows(fission.root / "net/simulation/3/small.csv")]
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
@@ -284,8 +324,8 @@ def test_bad_replays(chain: CommandLine) -> None:
         assert message in done.stderr, done
         assert "Traceback" not in done.stderr
     data = (chain.root / "chain.rec").read_bytes()
-    (chain.root / "other.rec").write_bytes(data[:8] + b"\x02" + data[9:])
-    assert "is a recording of version 2" in chain.run("net", "replay", "other.rec", "--job", "2", exit_code=2).stderr
+    (chain.root / "other.rec").write_bytes(data[:8] + b"\x03" + data[9:])
+    assert "is a recording of version 3" in chain.run("net", "replay", "other.rec", "--job", "2", exit_code=2).stderr
     # With the first entry cut no block is fed, with the last one cut all others are: both are reported.
     header = 16 + int.from_bytes(data[12:16], "little")
     for cut in (header + 20, len(data) - 1):

@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fission.core.base import collecting
+from fission.core.block_time import BlockTime
 from fission.core.pipes import BytesPipe, JSONPipe, PicklePipe
 from fission.errors import BlockError, UserError
+from fission.protocol.block_times import pack
 from fission.recordings import Recorder, file_format, read_recording, writer
 from fission.runtime import codec
 from tests.testing import alone_jobs as jobs
@@ -55,6 +57,7 @@ BATCHES = st.lists(
         st.integers(1, 2**40),
         st.lists(st.one_of(SMALL, st.lists(SMALL, min_size=1, max_size=3)), min_size=1, max_size=8),
         st.booleans(),
+        st.booleans(),
     ),
     max_size=8,
 )
@@ -66,17 +69,19 @@ def test_recorded_blocks_are_read_back(path: Path, batches: Any) -> None:
     expected = []
     newest: dict[int, float] = {}
     with Recorder(path, "net", [PicklePipe(number) for number in (1, 2, 3)], overwrite=True) as recorder:
-        for when, pipe, generation, sqn, payloads, with_heads in batches:
+        for when, pipe, generation, sqn, payloads, with_heads, with_times in batches:
             heads = [(sqn + index) % 256 for index in range(len(payloads))] if with_heads else None
-            recorder.write(when, pipe, generation, sqn, payloads, heads)
+            made = [BlockTime.at(when + index) if with_times else None for index in range(len(payloads))]
+            recorder.write(when, pipe, generation, sqn, payloads, heads, b"".join(pack(time) for time in made if time) or None)
             when = newest[pipe] = max(when, newest.get(pipe, when))  # times of a pipe never run backwards
             expected += [
-                (when, pipe, generation, sqn + index, heads[index] if heads else 0, payload) for index, payload in enumerate(payloads)
+                (when, pipe, generation, sqn + index, heads[index] if heads else 0, made[index], payload)
+                for index, payload in enumerate(payloads)
             ]
         recorder.close({1: 7})
         recorder.close()
     recording = read_recording(path)
-    found = [(block.time, block.pipe, block.generation, block.sqn, block.head, block.payload) for block in recording]
+    found = [(block.time, block.pipe, block.generation, block.sqn, block.head, block.block_time, block.payload) for block in recording]
     assert found == expected
     assert recording.problem == ""
     assert recording.missed == {1: 7}
@@ -221,7 +226,7 @@ def test_a_recording_that_is_still_written(path: Path) -> None:
 BAD = {
     "cannot be read: No such file": None,
     "is not a FISSION recording": b"RIFF....WAVEfmt ",
-    "is a recording of version 9, and this FISSION reads version 1": file_format.START.pack(file_format.MAGIC, 9, 2) + b"{}",
+    "is a recording of version 9, and this FISSION reads versions 1 to 2": file_format.START.pack(file_format.MAGIC, 9, 2) + b"{}",
     "was damaged, or cut off before its first block": file_format.START.pack(file_format.MAGIC, 1, 200) + b'{"network": "net"',
 }
 

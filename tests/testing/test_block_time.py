@@ -23,6 +23,7 @@ from fission.core.network_time import NetworkTime
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
 from fission.errors import JobFailed
+from fission.protocol.block_times import pack
 from fission.recordings import Recorder, Recording
 from fission.testing.emulator import emulate
 from fission.testing.replay import Replay
@@ -296,6 +297,23 @@ def test_a_replayed_job_gets_the_times_of_the_recording(tmp_path: Path) -> None:
         read = value_reader(job.outputs[0])
         replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
     assert made == [1000.0, 2000.5, 2000.5, 2000.5]
+
+
+def test_a_replayed_job_gets_the_times_that_its_blocks_had(tmp_path: Path) -> None:
+    """Small blocks that travel together, and large ones, which travel alone."""
+    times = [BlockTime(float(number), number + 0.5, number + 1.0, number + 1.5) for number in range(1, 6)]
+    small, large = pickle.dumps(0), [pickle.dumps(0), b"x" * 100_000]
+    with Recorder(tmp_path / "old.rec", "net", [PicklePipe(1)]) as recorder:
+        recorder.write(1000.0, 1, 0, 1, [small, small], None, b"".join(map(pack, times[:2])))
+        recorder.write(1000.0, 1, 0, 3, [small, large, small], None, b"".join(map(pack, times[2:])))
+    assert [block.block_time for block in Recording(tmp_path / "old.rec")] == times
+    made: list[float] = []
+    with collecting():
+        job = alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
+        replay = Replay(job, Recording(tmp_path / "old.rec"), tmp_path, speed=None)
+        read = value_reader(job.outputs[0])
+        replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
+    assert made == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 class Tells(PythonJob):

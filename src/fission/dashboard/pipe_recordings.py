@@ -243,7 +243,7 @@ class _Recording:
             if seen is None:
                 self._recorder.flush()
             else:
-                self._recorder.write(seen.time, self._pipe, seen.generation, seen.sqn, seen.payloads or [], seen.heads)
+                self._recorder.write(seen.time, self._pipe, seen.generation, seen.sqn, seen.payloads or [], seen.heads, seen.times)
             self._count()
             now = time.monotonic()
             if now - looked_at >= FREE_S:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
+from fission.protocol.block_times import BYTES
 from fission.protocol.frames import Buffer
 from fission.protocol.link_messages import Data, End
 
@@ -44,6 +45,8 @@ class Seen:
         count: number of blocks.
         payloads, heads: payload and head of each block; None and all 0 if only numbers were
             requested.
+        times: times of the blocks (`block_times`), packed one after the other; None if the pipe
+            carries none, or only numbers were requested.
     """
 
     time: float
@@ -52,6 +55,7 @@ class Seen:
     count: int
     payloads: list[Any] | None = None
     heads: list[int] | None = None
+    times: bytes | None = None
 
 
 def encode(messages: Iterable[tuple[float, list[Buffer]]]) -> bytes:
@@ -168,7 +172,8 @@ class Follower:
         if not had:
             return seen
         payloads, heads = seen.payloads and seen.payloads[had:], seen.heads and seen.heads[had:]
-        return Seen(time, seen.generation, seen.sqn + had, seen.count - had, payloads, heads)
+        times = seen.times and seen.times[had * BYTES :]
+        return Seen(time, seen.generation, seen.sqn + had, seen.count - had, payloads, heads, times)
 
     def _end(self, end: End) -> None:
         self.ended = not end.more
@@ -194,4 +199,4 @@ def _data(time: float, message: list[Buffer]) -> Seen | None:
     decoded = frames.decode(message)
     if not isinstance(decoded, Data):
         return None
-    return Seen(time, generation, sqn, count, decoded.payloads, decoded.heads)
+    return Seen(time, generation, sqn, count, decoded.payloads, decoded.heads, decoded.times)

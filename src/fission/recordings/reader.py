@@ -13,8 +13,10 @@ from typing import Any, BinaryIO
 
 from fission import durable
 from fission.core.base import BasePipe, collecting, read_exactly
+from fission.core.block_time import BlockTime
 from fission.errors import BlockError, UserError, error_text
-from fission.recordings.file_format import BODY, ENTRY, MAGIC, START, VERSION, decoded_body
+from fission.protocol.block_times import BYTES, unpack
+from fission.recordings.file_format import BODY, ENTRY, MAGIC, READABLE, START, RecordedEntry, decoded_body
 from fission.runtime import codec
 
 
@@ -29,6 +31,8 @@ class Block:
         time: time at which the block passed, in seconds since the epoch.
         generation: generation of the numbering.
         payload: bytes of the block; for a value with large buffers a list, with the pickle first.
+        block_time: as ``self.block_time`` of a job that gets the block; None: its pipe carried no
+            times when it was recorded (BLOCK_TIME).
     """
 
     pipe: int
@@ -37,6 +41,7 @@ class Block:
     time: float
     generation: int
     payload: Any
+    block_time: BlockTime | None
     _read: Any = field(repr=False, compare=False)
 
     @property
@@ -81,15 +86,14 @@ class Recording:
         return [int(number) for number in self.header["pipes"]]
 
     def __iter__(self) -> Iterator[Block]:
-        for time_, pipe, generation, sqn, payloads, heads in self.entries():
-            for index, payload in enumerate(payloads):
-                yield Block(pipe, sqn + index, heads[index] if heads else 0, time_, generation, payload, self._reader)
+        for entry in self.entries():
+            for index, payload in enumerate(entry.payloads):
+                head = entry.heads[index] if entry.heads else 0
+                made = BlockTime(*unpack(entry.times[BYTES * index : BYTES * (index + 1)])) if entry.times else None
+                yield Block(entry.pipe, entry.sqn + index, head, entry.time, entry.generation, payload, made, self._reader)
 
-    def entries(self) -> Iterator[tuple[float, int, int, int, list[Any], list[int] | None]]:
-        """Yield (time, pipe, generation, number of the first, payloads, heads) for each entry.
-
-        The blocks of an entry passed together.
-        """
+    def entries(self) -> Iterator[RecordedEntry]:
+        """Yield the entries that have blocks."""
         self.problem = ""
         with self._open() as file:
             self._start(file)
@@ -97,12 +101,12 @@ class Recording:
                 body = self._body(file, start)
                 if body is None:
                     return
-                *rest, end = decoded_body(body)
-                if end is not None:
-                    self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
-                    self.cut = tuple(end.get("cut", ()))  # recordings of earlier versions do not say
+                entry = decoded_body(body)
+                if entry.end is not None:
+                    self.missed = {int(pipe): count for pipe, count in entry.end["missed"].items()}
+                    self.cut = tuple(entry.end.get("cut", ()))  # recordings of earlier versions do not say
                     return
-                yield tuple(rest)  # type: ignore[misc]  # it has these elements
+                yield entry
         self.problem = f"{self.path} has no end: its writer was killed, or is still writing"
 
     def _open(self) -> BinaryIO:
@@ -116,8 +120,11 @@ class Recording:
         if len(start) < START.size or not start.startswith(MAGIC):
             raise UserError(f"{self.path} is not a FISSION recording: its header is missing")
         _, version, size = START.unpack(start)
-        if version != VERSION:
-            raise UserError(f"{self.path} is a recording of version {version}, and this FISSION reads version {VERSION}; use one that fits")
+        if version not in READABLE:
+            raise UserError(
+                f"{self.path} is a recording of version {version}, and this FISSION reads versions {READABLE[0]} to {READABLE[-1]}; "
+                "use one that fits"
+            )
         text = read_exactly(file, size) if size <= _left(file) else b""
         try:
             header = durable.unseal(text) if b'"crc": "' in text else json.loads(text)

@@ -15,8 +15,9 @@ from typing import Any
 from fission import durable
 from fission.core.base import BasePipe
 from fission.errors import UserError
+from fission.protocol.block_times import BYTES
 from fission.protocol.joined import separate
-from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
+from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, HAS_TIMES, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
 
 #: Bytes that are buffered before they are passed to the operating system, and seconds after which
 #: they are passed in any case; arbitrary.
@@ -93,8 +94,26 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def write(self, when: float, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None = None) -> None:
+    def write(
+        self,
+        when: float,
+        pipe: int,
+        generation: int,
+        sqn: int,
+        payloads: Sequence[Any],
+        heads: Sequence[int] | None = None,
+        times: bytes | None = None,
+    ) -> None:
         """Write blocks of a pipe, numbered from ``sqn``.
+
+        Args:
+            when: time at which they passed, in seconds since the epoch.
+            pipe: id of the pipe.
+            generation: generation of the numbers.
+            sqn: number of the first block.
+            payloads: the blocks.
+            heads: their heads; None: all are 0.
+            times: times of the blocks (`block_times`), packed one after the other; None: unknown.
 
         Raises:
             OSError: writing failed, for example because the disk is full. Earlier entries are
@@ -102,16 +121,23 @@ class Recorder:
         """
         when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # times never decrease, even if the clock is set
         payloads = separate(payloads)
+
+        def put(first: int, count: int, flags: int, parts: Sequence[Any]) -> None:
+            if count:
+                own_heads = heads[first : first + count] if heads else None
+                own_times = times[BYTES * first : BYTES * (first + count)] if times else b""
+                self._entry(when, pipe, generation, sqn + first, count, flags, parts, own_heads, own_times)
+
         small: list[Any] = []
-        first = sqn
+        first = 0
         for index, payload in enumerate(payloads):
             if type(payload) is list:  # it gets an entry of its own
-                self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
-                self._entry(when, pipe, generation, sqn + index, 1, IS_PARTS, payload, heads[index : index + 1] if heads else None)
-                small, first = [], sqn + index + 1
+                put(first, len(small), 0, small)
+                put(index, 1, IS_PARTS, payload)
+                small, first = [], index + 1
             else:
                 small.append(payload)
-        self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
+        put(first, len(small), 0, small)
         self.blocks += len(payloads)
         if self._bytes >= FLUSH_BYTES or time.monotonic() - self._flushed_at >= FLUSH_S:
             self._flush()
@@ -140,23 +166,29 @@ class Recorder:
         try:
             text = json.dumps({"missed": {str(pipe): count for pipe, count in (missed or {}).items()}, "cut": list(cut)}).encode()
             end = max([self._epoch + time.monotonic(), *self._newest.values()])
-            self._entry(end, 0, 0, 0, 0, IS_END, [text], None)
+            self._entry(end, 0, 0, 0, 0, IS_END, [text])
             self._flush()
             durable.sync(self._file.fileno(), self.path)
         finally:
             self._file.close()
 
-    def _small(self, when: float, pipe: int, generation: int, sqn: int, payloads: list[Any], heads: Sequence[int] | None) -> None:
-        if payloads:
-            self._entry(when, pipe, generation, sqn, len(payloads), 0, payloads, heads and heads[: len(payloads)])
-
     def _entry(
-        self, when: float, pipe: int, generation: int, sqn: int, count: int, flags: int, parts: Sequence[Any], heads: Sequence[int] | None
+        self,
+        when: float,
+        pipe: int,
+        generation: int,
+        sqn: int,
+        count: int,
+        flags: int,
+        parts: Sequence[Any],
+        heads: Sequence[int] | None = None,
+        times: bytes = b"",
     ) -> None:
-        some = heads is not None and any(heads)
-        start = BODY.pack(when, pipe, generation, sqn, count, flags | (HAS_HEADS if some else 0))
+        some = heads if heads and any(heads) else ()
+        flags |= (HAS_HEADS if some else 0) | (HAS_TIMES if times else 0)
+        start = BODY.pack(when, pipe, generation, sqn, count, flags)
         lengths = packed_numbers([len(parts), *(memoryview(part).nbytes for part in parts)])
-        body = b"".join((start, packed_numbers(heads) if some and heads is not None else b"", lengths, *parts))
+        body = b"".join((start, packed_numbers(some), times, lengths, *parts))
         self._put(ENTRY.pack(len(body), zlib.crc32(body)) + body)
 
     def _put(self, data: bytes) -> None:

@@ -112,6 +112,8 @@ class Tap:
         leases = iter(message.leases)
         blocks = [[payload, *(bytes(next(leases).view()) for _ in own)] for payload, *own in block.payloads]
         copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, blocks, block.heads)
+        if block.times is not None:
+            copy[0] = frames.add_times(copy[0], block.times)
         took = perf_counter() - began
         self._not_before = began + took / self._share
         return copy

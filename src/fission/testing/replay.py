@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fission.core.base import BaseJob
+from fission.core.block_time import BlockTime
 from fission.errors import JobFailed, UserError
+from fission.protocol.block_times import pack
 from fission.protocol.link_messages import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.recordings import Recording
+from fission.recordings.file_format import RecordedEntry
 from fission.testing.stage import Exited, JobStage, Printed
 
 #: Blocks of an input that may wait for the job; as many as a window holds.
@@ -132,14 +134,14 @@ class Replay:
         try:
             schedule = Schedule(self._speed, self._longest_gap_s)
             began = time.monotonic()
-            for when, pipe, generation, sqn, payloads, heads in self._recording.entries():
-                if pipe not in self._inputs:
+            for entry in self._recording.entries():
+                if entry.pipe not in self._inputs:
                     continue
-                after_s, gap = schedule.next(when)
+                after_s, gap = schedule.next(entry.time)
                 if gap:
                     self._notice(gap)
                 self._wait_until(began + after_s)
-                self._feed(when, pipe, generation, sqn, payloads, heads)
+                self._feed(entry)
                 if self._exit is not None:
                     break
             for number in self._inputs:
@@ -152,16 +154,18 @@ class Replay:
             error = self._exit.error
             raise JobFailed(self._job._fission_name, str(error))
 
-    def _feed(self, when: float, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
-        self._open(pipe, generation, sqn - 1)
-        while self._sent[pipe] - self._released[pipe] >= AHEAD_BLOCKS and self._exit is None:
+    def _feed(self, entry: RecordedEntry) -> None:
+        self._open(entry.pipe, entry.generation, entry.sqn - 1)
+        while self._sent[entry.pipe] - self._released[entry.pipe] >= AHEAD_BLOCKS and self._exit is None:
             if not self._look(STUCK_S):
                 break
         while self._exit is None and self._look(0):
             pass
-        self._stage.send(pipe, sqn, payloads, heads, generation, made=when)
-        self._sent[pipe] = sqn + len(payloads) - 1
-        self.fed += len(payloads)
+        count = len(entry.payloads)
+        times = entry.times or pack(BlockTime.at(entry.time)) * count
+        self._stage.send(entry.pipe, entry.sqn, entry.payloads, entry.heads, entry.generation, times)
+        self._sent[entry.pipe] = entry.sqn + count - 1
+        self.fed += count
 
     def _open(self, pipe: int, generation: int, mark: int) -> int:
         if self._generations.get(pipe) != generation:

@@ -31,7 +31,7 @@ from fission.posix.exit_status import how_ended
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
-from fission.protocol.block_times import pack
+from fission.protocol.block_times import BYTES, pack
 from fission.protocol.large_blocks import add_times
 from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Stamp, Starved, Times
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientClock, ClientToJob
@@ -219,7 +219,7 @@ class JobStage:
         payloads: Sequence[Any],
         heads: Sequence[int] | None = None,
         generation: int = 0,
-        made: float | None = None,
+        times: bytes | None = None,
     ) -> None:
         """Send consecutive blocks of an input, from ``number`` on.
 
@@ -231,22 +231,23 @@ class JobStage:
             payloads: the blocks.
             heads: their heads; None: all are 0.
             generation: generation of the numbers.
-            made: their `block_time`, in seconds since the epoch; None: the present.
+            times: their times (`block_times`), packed one after the other; None: the present.
         """
         small = [payload for payload in payloads if type(payload) is not list]
         if len(small) == len(payloads):
             message: list[frames.Buffer] = [frames.encode_data(pipe, 1, generation, number, payloads, heads)]
-            self._neighbours.send(self._timed(pipe, message, len(payloads), made))
+            self._neighbours.send(self._timed(pipe, message, times or pack(BlockTime.now()) * len(payloads)))
             return
         for index, payload in enumerate(payloads):
             parts = payload if type(payload) is list else [payload]
             message = frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None)
-            self._neighbours.send(self._timed(pipe, message, 1, made))
+            made = times[BYTES * index : BYTES * (index + 1)] if times else pack(BlockTime.now())
+            self._neighbours.send(self._timed(pipe, message, made))
 
-    def _timed(self, pipe: int, message: list[frames.Buffer], count: int, made: float | None) -> list[frames.Buffer]:
-        """Give blocks their time, if the job asks for times."""
+    def _timed(self, pipe: int, message: list[frames.Buffer], times: bytes) -> list[frames.Buffer]:
+        """Give blocks their times, if the job asks for times."""
         if pipe in self._bundle.timed:
-            add_times(message, pack(BlockTime.now() if made is None else BlockTime.at(made)) * count)
+            add_times(message, times)
         return message
 
     def end(self, pipe: int, last: int, generation: int = 0) -> None:

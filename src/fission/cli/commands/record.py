@@ -53,7 +53,7 @@ def command(
                 payloads, heads = seen.payloads or [], seen.heads
                 if count is not None and recorder.blocks + len(payloads) > count:
                     payloads = payloads[: count - recorder.blocks]
-                recorder.write(seen.time, pipe, seen.generation, seen.sqn, payloads, heads)
+                recorder.write(seen.time, pipe, seen.generation, seen.sqn, payloads, heads, seen.times)
                 if count is not None and recorder.blocks >= count:
                     break
         except OSError as why:

@@ -108,7 +108,7 @@ def _to_recorder(recorder: Any) -> Any:
     epoch = time.time() - time.monotonic()
 
     def write(data: Any) -> None:
-        recorder.write(epoch + time.monotonic(), data.pipe, data.generation, data.sqn, data.payloads, data.heads)
+        recorder.write(epoch + time.monotonic(), data.pipe, data.generation, data.sqn, data.payloads, data.heads, data.times)
 
     return write
 
