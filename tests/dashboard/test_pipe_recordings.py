@@ -24,6 +24,7 @@ from tests.waiting import DEADLINE_S, eventually
 
 NOON = 1_700_000_000.0
 END = object()
+KILLED = object()
 
 
 class Network:
@@ -47,6 +48,7 @@ class Watched:
         network.pipes[self._pipe] = queue.Queue()
         network.open += 1
         self.followers = {self._pipe: self}
+        self.cut: tuple[int, ...] = ()
 
     @property
     def missed(self) -> int:
@@ -65,7 +67,8 @@ class Watched:
             except queue.Empty:
                 yield None
                 continue
-            if found is END:
+            if found in (END, KILLED):
+                self.cut = () if found is END else (self._pipe,)
                 return
             yield found
 
@@ -263,13 +266,22 @@ def by_the_network(net: Network, recordings: PipeRecordings) -> None:
     net.pipes[1].put(END)
 
 
+def by_a_kill(net: Network, recordings: PipeRecordings) -> None:
+    net.pipes[1].put(KILLED)
+
+
 def by_the_server(net: Network, recordings: PipeRecordings) -> None:
     eventually(net.pipes[1].empty, DEADLINE_S, "the block was taken")
     recordings.close()
 
 
 @pytest.mark.parametrize(
-    ("end", "reason"), [(by_the_network, "the pipe or the network has ended"), (by_the_server, "the page's server has ended")]
+    ("end", "reason"),
+    [
+        (by_the_network, "the pipe or the network has ended"),
+        (by_a_kill, "the pipe or the network has ended, and was killed: last blocks may be missing"),
+        (by_the_server, "the page's server has ended"),
+    ],
 )
 def test_its_file_is_complete_however_it_ends(
     net: Network, recordings: PipeRecordings, end: Callable[[Network, PipeRecordings], None], reason: str
