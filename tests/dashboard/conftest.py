@@ -46,11 +46,13 @@ def faults() -> list[str]:
 
 @pytest.fixture
 def tab(browser: Browser, faults: list[str]) -> Iterator[Page]:
-    """A tab with cookies of its own; any of the `faults` fails the test."""
+    """A tab with cookies of its own; any of the `faults` fails the test. A failed test shows what the browser says."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     tab = context.new_page()
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None)
+    tab.on("console", lambda message: print(f"console: {message.text}"))
+    tab.on("requestfailed", lambda request: print(f"failed: {request.url}: {request.failure}"))
     yield tab
     context.close()
     assert not faults, faults

@@ -408,6 +408,15 @@ def test_blocks_before_the_beginning_that_come_late_are_dropped() -> None:
     assert aligner.counts()[1] == InputCounts(received=2, duplicates=4)
 
 
+def test_acknowledged_is_what_no_producer_keeps() -> None:
+    aligner = Aligner([InputSpec(1), InputSpec(2, block_count=5)])
+    aligner.open(Open(1, 1, 0, 40))
+    aligner.open(Open(2, 1, 0, 150))
+    assert (aligner.beginning, aligner.acknowledged) == (41, 30)
+    aligner.begin(41)
+    assert aligner.acknowledged == 30  # what was left out since does not count
+
+
 def test_a_gap_without_end_is_taken_in_pieces() -> None:
     """Neither memory nor the stack grow with the gap."""
     aligner = begun(InputSpec(1))

@@ -31,7 +31,7 @@ def test_a_fault_that_fission_explains_names_the_users_line() -> None:
     line = text_of.__code__.co_firstlineno + 2
     text = text_of(lambda: sink.append(b"1"))
     where = f" (called from runtime/{Path(__file__).name}:"
-    assert text.startswith("BytesSinkJob 1: its file is not open; setup must call super().setup(*args, **kwargs)" + where)
+    assert text.startswith(f"{sink._fission_name}: its file is not open; setup must call super().setup(*args, **kwargs)" + where)
     assert int(text.rpartition(":")[2].rstrip(")")) > line
     assert "\n" not in text
 

@@ -173,6 +173,15 @@ class Aligner:
             return None
         return max(self._first(one) for one in self._inputs)
 
+    @property
+    def acknowledged(self) -> int:
+        """The last compute block that no producer keeps any more; 0: there is none.
+
+        It may be less than what lies before `beginning`: the blocks of one input may have died with
+        their source, while the others are still kept.
+        """
+        return min(self._first(one) for one in self._inputs) - 1
+
     def begin(self, first: int) -> None:
         """Begin with compute block ``first`` and drop everything before it.
 

@@ -106,17 +106,17 @@ class ConnectorLoop(ComputeLoop):
                 first = self._checkpointer.first_of_generation(generation, first)
             else:
                 first = self._checkpointer.begin(generation, first)
-        self._settle_position(generation, first)
+        self._settle_position(generation, first, aligner.acknowledged if self._restarted else 0)
         self._refuse_own_time()
         self._shell.begin(first)
         self._begun = True
         self._number = first - 1
 
-    def _settle_position(self, generation: int, first: int) -> None:
+    def _settle_position(self, generation: int, first: int, acknowledged: int) -> None:
         """Set the sink's file, and the position that the job can ask for, to the first block."""
         job = self._job
         if self._sink is not None:
-            self._sink.begin(generation, first, restarted=self._restarted)
+            self._sink.begin(generation, first, acknowledged=acknowledged)
         if self._number == self._first - 1:  # no block yet: a producer that also restarts reports its position late
             self._first = job.__dict__["_fission_position"] = first
         job.__dict__["_fission_generation"] = generation
@@ -167,7 +167,7 @@ class ConnectorLoop(ComputeLoop):
         """Expect this compute block next; those in between were skipped."""
         if number != self._number + 1:
             if self._sink is not None:
-                self._sink.begin(self._generation, number, restarted=False)
+                self._sink.begin(self._generation, number, acknowledged=0)
             self._number = number - 1
 
     def _compute_outputs(self, run: Callable[..., Any], decoded: list[Any]) -> None:

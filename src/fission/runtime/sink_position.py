@@ -38,7 +38,6 @@ class SinkSync:
         self._job = job
         self._file = file
         self._since = NEVER  # the moment since which unsynced blocks wait
-        self._begun = False  # whether this incarnation has begun: what is left out from then on was never acknowledged
         file.on_full_disk = warn
 
     def first_number(self, generation: int) -> int:
@@ -48,14 +47,14 @@ class SinkSync:
         """
         return self._file.first_number(generation)
 
-    def begin(self, generation: int, first: int, *, restarted: bool) -> None:
+    def begin(self, generation: int, first: int, *, acknowledged: int) -> None:
         """Set the next compute block.
 
         Args:
             generation: generation of the block's numbering.
             first: number of the block.
-            restarted: whether the job had an earlier incarnation, which may have had the blocks
-                before this one.
+            acknowledged: the last block that an earlier incarnation has acknowledged, as far as
+                the producers know; 0: none.
 
         Raises:
             SinkFileError: blocks that were acknowledged are missing from the file.
@@ -64,22 +63,13 @@ class SinkSync:
         if first >= BEYOND:
             return
         # with MAX_QUEUE, blocks before the first may have been dropped
-        if (
-            restarted
-            and not self._begun
-            and not file.known
-            and not file.position.number
-            and first > 1
-            and not self._job.MAX_QUEUE
-            and "LOCAL" in _groups(self._job)
-        ):
+        if acknowledged and not file.known and not file.position.number and not self._job.MAX_QUEUE and "LOCAL" in _groups(self._job):
             raise SinkFileError(
                 f"{self._job._fission_name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, "
                 "but all compute "
-                f"blocks up to {first - 1} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
+                f"blocks up to {acknowledged} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
             )
         file.begin(generation, first)
-        self._begun = True
 
     def record(self, generation: int, number: int) -> None:
         """Main thread: record that `run` has returned for this compute block."""
