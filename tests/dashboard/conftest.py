@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+log = logging.getLogger("tests.browser")
 #: Milliseconds that a busy machine may take to show something, unless a test says otherwise. Arbitrary.
 SEEN_MS = 20_000
 
@@ -51,8 +53,8 @@ def tab(browser: Browser, faults: list[str]) -> Iterator[Page]:
     tab = context.new_page()
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None)
-    tab.on("console", lambda message: print(f"console: {message.text}"))
-    tab.on("requestfailed", lambda request: print(f"failed: {request.url}: {request.failure}"))
+    tab.on("console", lambda message: log.info("console: %s", message.text))
+    tab.on("requestfailed", lambda request: log.info("failed: %s: %s", request.url, request.failure))
     yield tab
     context.close()
     assert not faults, faults
