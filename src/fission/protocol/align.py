@@ -175,7 +175,7 @@ class Aligner:
 
     @property
     def acknowledged(self) -> int:
-        """The last compute block that no producer keeps any more; 0: there is none.
+        """The last compute block that no producer keeps any longer; 0: there is none.
 
         It may be less than what lies before `beginning`: the blocks of one input may have died with
         their source, while the others are still kept.
