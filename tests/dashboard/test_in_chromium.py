@@ -235,6 +235,19 @@ def test_the_page_comes_back_with_its_server(fission: CommandLine, project: Path
     expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
 
 
+@pytest.mark.parametrize(
+    "part", ["graph.js", "style.css", *(pytest.param(name, marks=pytest.mark.soak) for name in ("main.js", "libraries/dagre.esm.js"))]
+)
+def test_a_page_that_did_not_arrive_whole_is_loaded_again(tab: Tab, shared: Page, part: str) -> None:
+    """A script, one that it imports, a library, the style: the first time, the connection breaks."""
+    tab.route(f"**/page/{part}", lambda route: route.abort("connectionreset"), times=1)
+    with tab.expect_response(f"**/page/{part}", timeout=SEEN_MS):  # there is none until it is loaded again
+        tab.goto(shared.address)
+        if part != "style.css":  # without it, the scripts show what they know
+            expect(tab.locator("#state")).to_have_text("a part of this page did not arrive; trying again ...", timeout=SEEN_MS)
+    expect(tab.locator("#state")).to_contain_text("running,", timeout=SEEN_MS)
+
+
 @pytest.mark.slow
 def test_a_client_that_is_killed_and_resumed_is_seen(fission: CommandLine, project: Path, tab: Tab) -> None:
     client = fission.start("net", "run")
