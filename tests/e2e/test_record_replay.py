@@ -92,6 +92,17 @@ def recorded(fission: CommandLine, limit: int, *options: str) -> tuple[Running, 
     return client, recorder
 
 
+def recorded_without_end(fission: CommandLine) -> tuple[Running, Running, Path]:
+    """A network that does not end, its recorder, and the file as soon as it has blocks."""
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 2 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "--out", "some.rec")
+    path = fission.root / "some.rec"
+    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    return client, recorder, path
+
+
 def blocks(path: Path, pipe: int) -> list[tuple[int, int, object]]:
     return [(block.sqn, block.head, block.payload) for block in read_recording(path) if block.pipe == pipe]
 
@@ -116,12 +127,7 @@ def test_a_million_blocks_recorded_and_replayed_are_equal(fission: CommandLine) 
 
 
 def test_ctrl_c_leaves_a_whole_recording(fission: CommandLine) -> None:
-    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
-    client = fission.start("net", "simulate")
-    client.wait_for("Quiet 2 started", stream="stderr")
-    recorder = fission.start("net", "record", "1", "--out", "some.rec")
-    path = fission.root / "some.rec"
-    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    client, recorder, path = recorded_without_end(fission)
     recorder.interrupt()
     done = recorder.wait(exit_code=130)
     count = int(re.match(r"recorded (\d+) blocks into some\.rec", done.stdout)[1])
@@ -134,12 +140,7 @@ def test_ctrl_c_leaves_a_whole_recording(fission: CommandLine) -> None:
 
 
 def test_after_a_kill_complete_entries_can_be_read(fission: CommandLine) -> None:
-    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
-    client = fission.start("net", "simulate")
-    client.wait_for("Quiet 2 started", stream="stderr")
-    recorder = fission.start("net", "record", "1", "--out", "some.rec")
-    path = fission.root / "some.rec"
-    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    client, recorder, _ = recorded_without_end(fission)
     recorder.process.send_signal(signal.SIGKILL)
     recorder.wait(exit_code=-9)
     stop(client, fission.root)
@@ -190,12 +191,7 @@ CSVSinkJob("large.csv", inputs=[PicklePipe(3)], time=True),
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_network_that_is_killed_may_cut_the_recording_and_one_that_is_stopped_does_not(fission: CommandLine, how: str) -> None:
-    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
-    client = fission.start("net", "simulate")
-    client.wait_for("Quiet 2 started", stream="stderr")
-    recorder = fission.start("net", "record", "1", "--out", "some.rec")
-    path = fission.root / "some.rec"
-    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    client, recorder, path = recorded_without_end(fission)
     if how == "stopped":
         stop(client, fission.root)
     else:

@@ -285,18 +285,23 @@ def test_an_emulated_job_gets_the_present(tmp_path: Path) -> None:
         assert before <= job(1)[0] <= time.time()
 
 
+def replayed(folder: Path) -> list[float]:
+    """Return the times that a job reads to which ``old.rec`` is replayed, as fast as it can."""
+    made: list[float] = []
+    with collecting():
+        job = alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
+        replay = Replay(job, Recording(folder / "old.rec"), folder, speed=None)
+        read = value_reader(job.outputs[0])
+        replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
+    return made
+
+
 def test_a_replayed_job_gets_the_times_of_the_recording(tmp_path: Path) -> None:
     """As fast as it can, and with two blocks in one entry of the file."""
     with Recorder(tmp_path / "old.rec", "net", [PicklePipe(1)]) as recorder:
         for when, number, count in ((1000.0, 1, 1), (2000.5, 2, 2), (1500.0, 4, 1)):  # times never decrease
             recorder.write(when, 1, 0, number, [pickle.dumps(0)] * count)
-    made: list[float] = []
-    with collecting():
-        job = alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
-        replay = Replay(job, Recording(tmp_path / "old.rec"), tmp_path, speed=None)
-        read = value_reader(job.outputs[0])
-        replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
-    assert made == [1000.0, 2000.5, 2000.5, 2000.5]
+    assert replayed(tmp_path) == [1000.0, 2000.5, 2000.5, 2000.5]
 
 
 def test_a_replayed_job_gets_the_times_that_its_blocks_had(tmp_path: Path) -> None:
@@ -307,13 +312,7 @@ def test_a_replayed_job_gets_the_times_that_its_blocks_had(tmp_path: Path) -> No
         recorder.write(1000.0, 1, 0, 1, [small, small], None, b"".join(map(pack, times[:2])))
         recorder.write(1000.0, 1, 0, 3, [small, large, small], None, b"".join(map(pack, times[2:])))
     assert [block.block_time for block in Recording(tmp_path / "old.rec")] == times
-    made: list[float] = []
-    with collecting():
-        job = alone_jobs.Made(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])
-        replay = Replay(job, Recording(tmp_path / "old.rec"), tmp_path, speed=None)
-        read = value_reader(job.outputs[0])
-        replay.run(lambda data: made.extend(map(read, data.payloads)), lambda name, text: None)
-    assert made == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert replayed(tmp_path) == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 class Tells(PythonJob):
