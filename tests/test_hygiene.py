@@ -177,6 +177,52 @@ def test_processes_of_a_fixtures_tree_are_not_the_tests(tmp_path: Path) -> None:
     assert "left behind" in output
 
 
+SPARE = """
+import subprocess, sys
+import pytest
+
+@pytest.fixture(scope="module")
+def server():
+    program = '''
+import os, sys
+from fission.posix.forking import die_with_parent
+from fission.runtime.process_title import set_title
+set_title(SERVER)
+sys.stdin.readline()
+server = os.getpid()
+if not os.fork():
+    die_with_parent(server)
+    set_title(SPARE)
+    print("forked", flush=True)
+sys.stdin.read()
+'''
+    command = [sys.executable, "-c", program, "a title needs room"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+def test_it_forks_one(server):
+    server.stdin.write("fork\\n")
+    server.stdin.flush()
+    assert server.stdout.readline() == "forked\\n"
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "spare", "left_behind"),
+    [
+        ("fission: net fork server client", "fission: net fork server client", False),
+        ("fission: net fork server client", "fission: net Job", True),
+        ("fission: net client", "fission: net client", True),
+    ],
+)
+def test_the_spare_of_a_wider_fixtures_fork_server_is_not_the_tests(tmp_path: Path, server: str, spare: str, left_behind: bool) -> None:
+    """It comes half a second after the last job began, in whatever test then runs."""
+    code, output = run_pytest(tmp_path, SPARE.replace("SERVER", repr(server)).replace("SPARE", repr(spare)))
+    assert ("left behind" in output, code) == (left_behind, int(left_behind)), output
+
+
 LONG_VALUES = """
 import random
 
