@@ -15,6 +15,7 @@ import pytest
 from fission.core.base import collecting
 from fission.core.executable_job import ExecutableJob
 from fission.core.pipes import BytesPipe
+from fission.runtime import program_input
 from fission.runtime.block_reader import LARGE_BYTES, BlockReader
 from fission.runtime.program import Program
 from fission.runtime.program_input import Blocks, Ends, Intake
@@ -82,6 +83,17 @@ class CountsWholeBatches(Intake):
 def test_a_count_by_batches_is_caught(pipe: Pipe) -> None:
     with pytest.raises(AssertionError, match="0 of "):
         feed(CountsWholeBatches, pipe, [5000] * 40, 1000, random.Random(1))
+
+
+def test_a_large_block_that_is_written_in_part_is_not_left_out(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large blocks are written where they are, and a pipe takes a part of one."""
+    sizes = [5000, 1, 90_000, 70_000] * 3
+    feed(Intake, pipe, sizes, 5, random.Random(1))
+    monkeypatch.setattr(program_input, "_after", lambda pieces, count: pieces[1:])
+    read, write = os.pipe()
+    with pytest.raises(AssertionError):
+        feed(Intake, (read, write), sizes, 5, random.Random(1))
+    os.close(read)
 
 
 # -- the job's thread writes what there is room for, and the thread of the input the rest

@@ -30,7 +30,7 @@ from fission.runtime.program import Program
 from fission.runtime.program_input import Blocks, Intake
 
 #: Size in bytes at which a batch is complete. Arbitrary: as much as a pipe takes at once.
-BATCH_BYTES = 64 << 10
+BATCH_BYTES = 256 << 10
 #: Seconds between checks for messages while an executable, which may read its inputs in any order, reads nothing. Arbitrary.
 ROOM_S = 0.1
 #: Seconds that a program may take to answer its blocks before numbering begins again; after that it is restarted. Arbitrary.

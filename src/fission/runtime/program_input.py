@@ -24,6 +24,10 @@ from fission.protocol.frames import Buffer
 
 #: Batches of blocks that wait for a slow executable besides what is in its pipe. Arbitrary: the window holds the rest.
 QUEUE_BATCHES = 4
+#: Blocks of so many bytes on average are written where they are; smaller ones are joined first. Arbitrary: a page.
+PIECE_BYTES = 4096
+#: Largest number of pieces in a write. Arbitrary: POSIX promises 16, Linux takes 1024.
+MOST_PIECES = 256
 
 
 class Ends(NamedTuple):
@@ -66,13 +70,20 @@ class Blocks:
             the program's reading progress does not matter.
         size: length of each block in bytes, if they have one length; then ``numbers`` follow each
             other. Otherwise 0.
-        rest: what is left to write; None before the beginning.
+        rest: pieces that are left to write; None before the beginning.
     """
 
     data: Sequence[Buffer] = field(default_factory=list)
     numbers: Sequence[int] = field(default_factory=list)
     size: int = 0
-    rest: memoryview | None = None
+    rest: list[Buffer] | None = None
+
+    def pieces(self) -> list[Buffer]:
+        """Return what to write, large blocks without a copy."""
+        data = self.data
+        if len(data) == 1 or len(data) <= MOST_PIECES and sum(map(len, data)) >= PIECE_BYTES * len(data):
+            return list(data)
+        return [b"".join(data)]
 
     def ends(self, start: int) -> list[Ends]:
         """Return where its compute blocks end, if it begins after so many bytes."""
@@ -173,9 +184,9 @@ class Intake:
 
     def _write_some(self, blocks: Blocks) -> bool:
         """Write as much of the blocks as there is room for; return whether nothing is left."""
-        view = blocks.rest
-        if view is None:
-            view = memoryview(blocks.data[0] if len(blocks.data) == 1 else b"".join(blocks.data))
+        rest = blocks.rest
+        if rest is None:
+            rest = blocks.pieces()
             with self.lock:
                 for ends in blocks.ends(self._written):
                     if self._ends and ends.follows(self._ends[-1]):
@@ -183,18 +194,18 @@ class Intake:
                     else:
                         self._ends.append(ends)
                 self._last = max(self._last, blocks.last)
-                self._writing = self._written + len(view)
+                self._writing = self._written + sum(map(len, rest))
         try:
-            while view:
+            while rest:
                 try:
-                    count = os.write(self.descriptor, view)
+                    count = os.writev(self.descriptor, rest)
                 except BlockingIOError:
                     return False
                 with self.lock:
                     self._written += count
-                view = view[count:]
+                rest = _after(rest, count)
         finally:
-            blocks.rest = view
+            blocks.rest = rest
         return True
 
     @property
@@ -257,3 +268,12 @@ class Intake:
                 self._look()
                 os.close(self.descriptor)
             self.descriptor, self.closed = -1, True
+
+
+def _after(pieces: list[Buffer], count: int) -> list[Buffer]:
+    """Return the pieces without their first ``count`` bytes; none of them is empty."""
+    for index, piece in enumerate(pieces):
+        if count < len(piece):
+            return [memoryview(piece)[count:], *pieces[index + 1 :]]
+        count -= len(piece)
+    return []
