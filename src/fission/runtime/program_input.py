@@ -81,7 +81,7 @@ class Blocks:
     def pieces(self) -> list[Buffer]:
         """Return what to write, large blocks without a copy."""
         data = self.data
-        if len(data) == 1 or len(data) <= MOST_PIECES and sum(map(len, data)) >= PIECE_BYTES * len(data):
+        if len(data) == 1 or (len(data) <= MOST_PIECES and sum(map(len, data)) >= PIECE_BYTES * len(data)):
             return list(data)
         return [b"".join(data)]
 
