@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from fission.dashboard.watcher import HISTORY, LINES, MOST_WAITING, STALLED_S, NetworkWatcher
+from fission.dashboard.updates import HISTORY, LEAST_S, LINES
+from fission.dashboard.watcher import MOST_WAITING, STALLED_S, NetworkWatcher
 from fission.protocol.messages.client_to_viewer import JobsMeasured, NetworkDescribed, RunFollowed, RunStatus
 from fission.protocol.messages.run_events import ShowFailure, ShowOutput, ShowText
 from tests.dashboard.answers import answers
@@ -24,7 +25,7 @@ def test_what_one_job_writes_pushes_out_neither_failures_nor_the_lines_of_others
     watcher._tell(ShowOutput(job="Quiet 2", job_id=2, stream="stdout", line="once"))
     for number in range(HISTORY + LINES):
         watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line=str(number)))
-    (_, _), (kind, events) = watcher._whole()
+    (_, _), (kind, events) = watcher._updates.whole()
     assert kind == "events"
     assert (events[0]["event"], events[0]["report"]) == ("ShowFailure", "Traceback")
     assert [event["line"] for event in events if event.get("job_id") == 2] == ["once"]
@@ -37,7 +38,7 @@ def test_an_event_keeps_its_own_time_and_they_are_in_order() -> None:
     before = time.time()
     watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line="later"))
     watcher._tell(ShowText(kind="failover", text="earlier", at=7.0))
-    events = watcher._whole()[1][1]
+    events = watcher._updates.whole()[1][1]
     assert events[0]["at"] == 7.0
     assert events[1]["at"] >= before
 
@@ -46,7 +47,7 @@ def test_a_new_run_begins_without_the_events_of_the_last_one() -> None:
     watcher = NetworkWatcher(Path("net"))
     watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line="old"))
     watcher._tell(None)
-    assert watcher._whole()[1] == ("events", [])
+    assert watcher._updates.whole()[1] == ("events", [])
 
 
 # -- what can happen to the threads that ask ---------------------------------------------------------------------------
@@ -118,15 +119,18 @@ def test_whatever_is_raised_is_shown_and_the_page_recovers(
 ) -> None:
     """A page must not stay as it is, or blank, until all browsers have left."""
 
+    network = Network(*[mishap] * 10_000)  # until it is seen
+
     async def look(watcher: NetworkWatcher) -> None:
         messages = watcher.messages()
         shown = await first(messages, lambda kind, value: kind == "patch" and "reason" in value)
         assert type(mishap).__name__ in shown["reason"]
+        network.mishaps.clear()
         back = await first(messages, lambda kind, value: kind == "patch" and value.get("running") is True)
         assert back["reason"] is None
         await messages.aclose()  # type: ignore[attr-defined]
 
-    watched(monkeypatch, Network(mishap, mishap), look)
+    watched(monkeypatch, network, look)
     assert sum("has a fault" in record.message for record in caplog.records) == 1, "it is logged once"
 
 
@@ -163,10 +167,12 @@ def test_a_browser_that_takes_nothing_is_gone_after_a_while(monkeypatch: pytest.
         await anext(messages)
         await anext(other)
         now = 10 * STALLED_S  # nothing has happened meanwhile
-        for number in range(2 * MOST_WAITING):
+        newest = MOST_WAITING  # one more than fits
+        for number in range(newest + 1):
+            now += LEAST_S
             watcher._show({"number": number})
         assert len(watcher._looking) == 2
-        await first(other, lambda kind, value: kind == "document" and value.get("number") == 2 * MOST_WAITING - 1)
+        await first(other, lambda kind, value: kind == "document" and value.get("number") == newest)
         await first(other, lambda kind, value: kind == "events")
         now += STALLED_S + 1
         watcher._show({"number": -1})
@@ -192,9 +198,10 @@ def test_a_flood_of_lines_reaches_a_browser_in_few_messages(tmp_path: Path) -> N
             watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line=str(number)))
         later = watcher.messages()
         assert [kind for kind, _ in [await anext(later), await anext(later)]] == ["document", "events"]
-        watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line="last"))
         lines = await first(messages, lambda kind, _: kind == "happened")
         assert (len(lines), lines[-1]["line"]) == (HISTORY, "9999")
+        assert await first(later, lambda kind, _: kind == "happened") == lines, "all browsers have the same"
+        watcher._tell(ShowOutput(job="Loud 3", job_id=3, stream="stdout", line="last"))
         for seen in (messages, later):
             assert [line["line"] for line in await first(seen, lambda kind, _: kind == "happened")] == ["last"], "none comes twice"
             await seen.aclose()  # type: ignore[attr-defined]

@@ -18,7 +18,8 @@ from fission.dashboard.loss_route import loss_route
 from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
 from fission.dashboard.tap_routes import tap_route
-from fission.dashboard.watcher import Message, NetworkWatcher
+from fission.dashboard.updates import Message
+from fission.dashboard.watcher import NetworkWatcher
 
 
 def make_app(

@@ -9,8 +9,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
-from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ import msgspec
 
 from fission.client.attach.follow import as_json
 from fission.client.serve.control_server import Viewer
-from fission.dashboard.document import difference, document, ended, without_nulls
+from fission.dashboard.document import document, ended
 from fission.dashboard.on_demand import OnDemandThread
+from fission.dashboard.updates import Message, PageUpdates
 from fission.errors import FissionError
 from fission.protocol.messages.client_to_viewer import JobsMeasured, NetworkDescribed, RunFollowed, RunStatus
 from fission.protocol.messages.run_events import EVENTS, RunEvent, ShowOutput
@@ -33,20 +32,12 @@ WINDOW = 4
 RETRY_S = 1.0
 #: Seconds after which a thread notices that no browser shows the page; arbitrary.
 LOOK_S = 0.2
-#: Seconds for which events are gathered: a browser draws them together, however many lines jobs write. Arbitrary: four times in a second.
-GATHER_S = 0.25
-#: Recent events that a new page gets, besides what jobs write; and lines of each job. Arbitrary.
-HISTORY, LINES = 500, 100
 #: Messages that may wait for a browser that does not read; then it gets the whole document again. Arbitrary.
 MOST_WAITING = 64
 #: Seconds after which a browser counts as gone if it takes nothing; arbitrary: longer than one is stalled.
 STALLED_S = 30.0
 
 log = logging.getLogger("fission.dashboard")
-
-#: (kind, value) for the browser: "document" and "patch" (`fission.dashboard.document`), "events" (all that are known)
-#: and "happened" (further ones), both lists of events of `fission.protocol.messages.client_to_viewer` with their time.
-Message = tuple[str, Any]
 
 
 class _Browser:
@@ -80,14 +71,11 @@ class NetworkWatcher:
         Args:
             folder: the network's folder.
             besides: returns members of the document that do not come from the network.
-            clock: returns seconds; decides only which browsers are gone.
+            clock: returns seconds; decides when browsers are sent something, and which of them are gone.
         """
         self.folder = folder
         self._besides, self._clock = besides, clock
-        self._document: dict[str, Any] = {}
-        self._events: deque[dict[str, Any]] = deque(maxlen=HISTORY)
-        self._lines: dict[int, deque[dict[str, Any]]] = {}  # by job: what one writes must not push out another's
-        self._fresh: deque[dict[str, Any]] = deque(maxlen=HISTORY)  # those that were not sent yet
+        self._updates = PageUpdates()
         self._sending: asyncio.TimerHandle | None = None
         self._looking: set[_Browser] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,12 +96,11 @@ class NetworkWatcher:
         """
         self._loop = asyncio.get_running_loop()
         browser = _Browser(self._clock())
-        self._pass_on()  # what is known from here on is in the whole
         self._looking.add(browser)
         for thread in self._threads:
             thread.want()
         try:
-            for message in self._whole():
+            for message in self._updates.whole():
                 yield message
             while browser in self._looking:
                 found = await browser.waiting.get()
@@ -133,6 +120,8 @@ class NetworkWatcher:
         self._looking.discard(browser)
         browser.waiting.put_nowait(None)
         if not self._looking:
+            self._disarm()
+            self._updates.settle()
             for thread in self._threads:
                 thread.leave()
 
@@ -161,7 +150,7 @@ class NetworkWatcher:
             if text != self._fault:
                 log.error("%s", text, exc_info=why)
             self._fault = text
-        self._in_loop(lambda: self._show(ended(self._document, text)))
+        self._in_loop(lambda: self._show(ended(self._updates.latest, text)))
 
     def _follow_run(self) -> None:
         """Pass on what the run's own terminal shows, until the run ends or no browser shows it.
@@ -191,38 +180,39 @@ class NetworkWatcher:
     # those who look
 
     def _show(self, fresh: dict[str, Any]) -> None:
+        self._updates.show({**fresh, **self._besides()})
         self._pass_on()
-        fresh = {**fresh, **self._besides()}
-        patch = difference(self._document, fresh)
-        self._document = fresh
-        if patch:
-            self._send(("patch", patch))
 
     def _tell(self, event: RunEvent | None) -> None:
         if event is None:  # a run begins, or is followed from its beginning again
-            self._events.clear()
-            self._lines.clear()
-            self._fresh.clear()
-            self._send(("events", []))
-            return
-        found = {**msgspec.to_builtins(event), "event": type(event).__name__}
-        found["at"] = found.get("at") or time.time()
-        kept = self._lines.setdefault(event.job_id, deque(maxlen=LINES)) if isinstance(event, ShowOutput) else self._events
-        kept.append(found)
-        if self._looking and self._loop is not None:
-            self._fresh.append(found)
-            if self._sending is None:
-                self._sending = self._loop.call_later(GATHER_S, self._pass_on)
+            self._updates.begin(self._clock())
+        else:
+            found = {**msgspec.to_builtins(event), "event": type(event).__name__}
+            found["at"] = found.get("at") or time.time()
+            self._updates.happened(found, self._clock(), line_of=event.job_id if isinstance(event, ShowOutput) else None)
+        if self._sending is None:  # otherwise they come with it
+            self._arm()
 
     def _pass_on(self) -> None:
-        """Send the gathered events."""
+        """Send what may be sent now, and the rest later."""
+        self._disarm()
+        message = self._updates.take(self._clock()) if self._looking else None
+        if message is not None:
+            self._send(message)
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._looking or self._loop is None:
+            self._updates.settle()
+            return
+        due = self._updates.due()
+        if due is not None:
+            self._sending = self._loop.call_later(max(0.0, due - self._clock()), self._pass_on)
+
+    def _disarm(self) -> None:
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
-        if self._fresh:
-            found = list(self._fresh)
-            self._fresh.clear()
-            self._send(("happened", found))
 
     def _send(self, message: Message) -> None:
         now = self._clock()
@@ -238,12 +228,8 @@ class NetworkWatcher:
                 continue
             while not queue.empty():
                 queue.get_nowait()
-            for whole in self._whole():
+            for whole in self._updates.whole():
                 queue.put_nowait(whole)
-
-    def _whole(self) -> list[Message]:
-        events = sorted(chain(self._events, *self._lines.values()), key=itemgetter("at"))
-        return [("document", without_nulls(self._document)), ("events", events)]
 
 
 def _measured(viewer: Viewer) -> dict[str, Any]:
