@@ -19,7 +19,7 @@ PROGRAMS: dict[str, str | None] = {
     "checkpoint_large": "--runs 1 --seconds 1",
     "checkpoint_every": "--runs 1 --seconds 1 --blocks 6000",
     "executables": "--runs 1 --seconds 0.5",
-    "long_chains": "--runs 1 --hops 2 16",
+    "long_chains": "--runs 1 --seconds 0.5 --hops 2 16",
     "fan_out": "--runs 1 --seconds 1",
     "changed_arrays": "--runs 1 --seconds 1",
     "pipe_kinds": "--runs 1 --seconds 1",

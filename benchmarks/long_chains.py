@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from benchmarks.chain import COLUMNS, against_peers, arguments, show
+from benchmarks.peers import here
 
 #: Blocks a second where the delay is measured.
 RATE = 500.0
@@ -23,14 +24,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds for which the source of each chain sends")
     parser.add_argument("--hops", type=int, nargs="+", default=[2, 8, 16])
     options = parser.parse_args()
+    peers = here(("bare", "careful", "ezmsg"))
     rows: list[dict[str, Any]] = []
     for hops in options.hops:
         order = {"seconds": options.seconds, "hops": hops}
         fast = {"blocks_per_s": ">= 0.85 to bare", "hop_cpu_us": f"as with {options.hops[0]} hops"}
-        rows += against_peers(f"{hops} hops", order, fast, options.runs, ("bare",))
+        rows += against_peers(f"{hops} hops", order, fast, options.runs, peers)
         paced = {"p50_us": "", "p99_us": "<= 1.5 to bare"}
-        rows += against_peers(f"{hops} hops, {RATE:g} blocks/s", order | {"rate": RATE}, paced, options.runs, ("bare",))
-    show(rows, [column for column in COLUMNS if "ezmsg" not in column and "careful" not in column], options)
+        rows += against_peers(f"{hops} hops, {RATE:g} blocks/s", order | {"rate": RATE}, paced, options.runs, peers)
+    show(rows, COLUMNS, options)
     return 0
 
 

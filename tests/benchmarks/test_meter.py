@@ -98,8 +98,8 @@ def test_the_slowest_sink_counts() -> None:
 @pytest.mark.parametrize("peer", sorted(PEERS))
 @pytest.mark.parametrize(
     "changes",
-    [{"kind": "float", "size": 8000, "work": "double", "read": "sum"}, {"hops": 1, "sinks": 2}],
-    ids=["changed arrays", "two sinks"],
+    [{"kind": "float", "size": 8000, "work": "double", "read": "sum"}, {"hops": 1, "sinks": 2}, {"kind": "raw", "size": 64}],
+    ids=["changed arrays", "two sinks", "raw"],
 )
 def test_a_peer_delivers_every_block(peer: str, changes: dict[str, Any]) -> None:
     result = PEERS[peer](changes | {"count": 20})

@@ -12,6 +12,7 @@ import pytest
 
 from fission.protocol.packed import Packed
 from fission.protocol.relay import Relay
+from fission.runtime import program_input
 from fission.runtime.program_input import Intake
 from tests.e2e.failover import PATIENT, Stage, project_of
 from tests.e2e.support import column, finish, network, rows
@@ -178,6 +179,13 @@ from fission.runtime.program_input import Intake
 Intake.put = lambda self, blocks, timeout: (self.descriptor >= 0 and self._write_some(blocks)) or self.enqueue(blocks, timeout)
 """,
     ),
+    "a part of a block left out": (
+        "Large",
+        """
+from fission.runtime import program_input
+program_input._after = lambda pieces, count: pieces[1:]
+""",
+    ),
 }
 
 
@@ -210,8 +218,8 @@ def test_packed_blocks_arrive_once_whatever_is_killed(fission: CommandLine, pipe
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.slow
 def test_bugs_in_the_way_of_packed_blocks_are_caught(fission: CommandLine, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, name in ((Relay, "release"), (Packed, "view"), (Intake, "put")):
-        monkeypatch.setattr(kind, name, getattr(kind, name))  # this process loads the jobs too: undo afterwards what they do to it
+    for owner, name in ((Relay, "release"), (Packed, "view"), (Intake, "put"), (program_input, "_after")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # this process loads the jobs too: undo afterwards what they do to it
     with pytest.raises(AssertionError):
         packed_and_killed(fission, BUGS[bug][0], 1, BUGS[bug][1])
 
