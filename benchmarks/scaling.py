@@ -1,4 +1,5 @@
-"""What grows with nodes and jobs: the client's processor time, memory and files (simulated), and the processes of jobs (real).
+"""What grows with nodes and jobs: the client's processor time, memory and files (simulated), and the processes of jobs (real); what
+grows with pipes and bytes (real).
 
 The client is the real one, of benchmarks/simulated_client.py: one process for each size. `exponent` is the slope of a line through the
 logarithms: 0 does not grow, 1 is linear, 2 is quadratic. Times are processor times.
@@ -25,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.chain import PROJECT, arguments, command, show, surroundings
+from benchmarks.chain import PROJECT, arguments, command, fission_chain, show, surroundings
 from benchmarks.machines import until
 from benchmarks.simulated_client import MEANS, SimulatedClient, many_jobs, resident_bytes
 from fission.adapters.datagrams import Datagrams
@@ -322,6 +323,25 @@ def shared_memory(sizes: Sequence[int], seconds: float) -> dict[str, Any]:
     return row | {"exponent": round(exponent(sizes, values), 2)}
 
 
+#: Chains over two hops whose blocks grow: their order, and the sizes of a block in bytes.
+GROWING: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "arrays, handed on": ({"kind": "numpy"}, (65_536, 250_000, 1_000_000, 4_000_000)),
+    "arrays, changed and read": ({"kind": "float", "work": "double", "read": "sum"}, (65_536, 250_000, 1_000_000, 4_000_000)),
+    "bytes of a user's own pipe": ({"kind": "raw", "pipe": "length"}, (1_000, 8_000, 64_000)),
+}
+
+
+def growing_blocks(seconds: float) -> list[dict[str, Any]]:
+    """Return a row for each of GROWING: the processor time of a block, of all three processes, and what a megabyte more costs."""
+    rows = []
+    for case, (order, sizes) in GROWING.items():
+        values = [fission_chain({"seconds": seconds, "size": size} | order)["cpu_us"] for size in sizes]
+        row = {"case": f"{case}: a block of {' '.join(f'{size / 1000:g}' for size in sizes)} KB", "figure": "us"}
+        row |= {"fission": " ".join(map(_short, values)), "slope": f"{slope(sizes, values) * 1e6:.3g} a MB"}
+        rows.append(row | {"exponent": round(exponent(sizes, values), 2)})
+    return rows
+
+
 def main() -> int:
     """Print the table and write the JSON."""
     logging.disable(logging.CRITICAL)
@@ -340,6 +360,7 @@ def main() -> int:
     for jobs, state_bytes in ((1, 1000), (20, 1000), (20, 1_000_000)):
         rows += asyncio.run(snapshots(jobs, state_bytes, seconds))
     rows += real(QUICK_PROCESSES if options.quick else PROCESSES, 3.0 if options.quick else options.seconds)
+    rows += growing_blocks(0.2 if options.quick else 1.0)
     rows.append(shared_memory((1, 2) if options.quick else (1, 2, 4), min(2.0, seconds)))
     rows.append(pulsing(QUICK_NODES if options.quick else NODES, 3.0 if options.quick else options.seconds))
     show(rows, ["case", "figure", "sizes", "fission", "slope", "exponent", "wanted"], options)

@@ -69,7 +69,7 @@ def test_the_windows_of_a_chain_can_be_taken_away(tmp_path: Path) -> None:
         ("many_imports", ["--jobs", "4", "--seconds", "0.2"], 8),
         ("pipe_kinds", BRIEF, 6),
         ("placement", ["--runs", "1", "--nodes", "20", "30"], 4),
-        ("scaling", ["--quick", "--runs", "1"], 34),
+        ("scaling", ["--quick", "--runs", "1"], 37),
         ("start", ["--runs", "1"], 4),
         ("sinks", ["--runs", "1", "--rows", "100", "--blocks", "20"], 2),
         ("taps", ["--runs", "1", "--seconds", "0.3"], 3),
