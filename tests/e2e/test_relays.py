@@ -189,22 +189,26 @@ program_input._after = lambda pieces, count: pieces[1:]
 }
 
 
-def packed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "") -> None:
-    """Run a chain of packed blocks in which a program, a job or several are killed at random moments; check what arrived."""
+def killed_at_random(stage: Stage, seed: int, limit: int, bug: str = "") -> None:
+    """Run a network in which a program, a job or several are killed at three random moments; check what arrived."""
     rng = random.Random(seed)
     kills = [KILLS[rng.choice(list(KILLS))] for _ in range(3)]
-    moments = sorted(rng.sample(range(100, LIMIT - 500), len(kills)))
+    moments = sorted(rng.sample(range(limit // 60, limit - limit // 12), len(kills)))
 
     async def script(stage: Stage) -> None:
         for kill, moment in zip(kills, moments, strict=True):
             await killed_at(kill, moment)(stage)
         if bug:  # it may also stop the network
-            await stage.until(lambda: stage.row_count() >= LIMIT, "all rows", 10.0)
+            await stage.until(lambda: stage.row_count() >= limit, "all rows", 10.0)
 
-    stage = staged(fission, CHAIN.format(job="Script", into=pipe, out=pipe), jobs=bug)
     ran = stage.run(script)
     assert ran.summary.exit_code == 0, ran
-    assert column(ran.result) == list(range(1, LIMIT + 1)), ran
+    assert column(ran.result) == list(range(1, limit + 1)), ran
+
+
+def packed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "") -> None:
+    """Run a chain of packed blocks with such kills."""
+    killed_at_random(staged(fission, CHAIN.format(job="Script", into=pipe, out=pipe), jobs=bug), seed, LIMIT, bug)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +226,72 @@ def test_bugs_in_the_way_of_packed_blocks_are_caught(fission: CommandLine, bug: 
         monkeypatch.setattr(owner, name, getattr(owner, name))  # this process loads the jobs too: undo afterwards what they do to it
     with pytest.raises(AssertionError):
         packed_and_killed(fission, BUGS[bug][0], 1, BUGS[bug][1])
+
+
+# -- blocks of all sizes, which are joined, written in pieces or alone
+
+MIXED_LIMIT = 1200
+MIXED_JOBS = """
+import random
+
+def text(number):
+    size = random.Random(number).choice([0, 0, 1, 100, 4000, 4100, 9000, 65536, 70000, 300000])
+    return chr(97 + number % 26) * size
+
+class Mixed(Fast):
+    def run(self):
+        number = super().run()
+        if number == 1200:
+            self.finish()
+        return [number, text(number)]
+
+class Check(PythonJob):
+    def run(self, value):
+        number, got = value
+        if got != text(number):
+            raise RuntimeError(f"block {number} has changed")
+        return number
+"""
+#: Reads little or much at a time, and pauses now and then.
+READS_AS_IT_LIKES = """
+import os, random, sys, time
+source, target = os.open(sys.argv[2], os.O_RDONLY), os.open(sys.argv[4], os.O_WRONLY)
+while data := os.read(source, random.choice([7, 4096, 70000, 1000000])):
+    if random.random() < 0.01:
+        time.sleep(0.01)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(target, view):]
+"""
+MIXED = """
+Mixed(outputs=[{pipe}(1)]),
+Program(inputs=[{pipe}(1)], outputs=[{pipe}(2)]),
+Check(inputs=[{pipe}(2)], outputs=[PicklePipe(3)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
+"""
+
+
+def mixed_and_killed(fission: CommandLine, pipe: str, seed: int, bug: str = "") -> None:
+    stage = staged(fission, MIXED.format(pipe=pipe), READS_AS_IT_LIKES, MIXED_JOBS + bug)
+    killed_at_random(stage, seed, MIXED_LIMIT, bug)
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("pipe", ["JSONPipe", "PicklePipe"])
+def test_blocks_of_all_sizes_arrive_once_whatever_is_killed(fission: CommandLine, pipe: str, seed: int) -> None:
+    mixed_and_killed(fission, pipe, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.parametrize("bug", ["written out of turn", "a part of a block left out"])
+def test_bugs_in_the_way_of_blocks_of_all_sizes_are_caught(fission: CommandLine, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in ((Intake, "put"), (program_input, "_after")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    with pytest.raises(AssertionError):
+        mixed_and_killed(fission, "JSONPipe", 0, BUGS[bug][1])
 
 
 @pytest.mark.parametrize("kill", ["program", "job"])

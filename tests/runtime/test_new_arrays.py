@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -292,6 +294,71 @@ def test_a_small_network(tmp_path: Path) -> None:
     assert [value.tolist() for value in ran[PicklePipe(2)]] == [list(range(0, 2 * SIZE, 2)), [0, 2, 4]]
 
 
+# -- arrays of every kind, arranged in any way
+
+SHAPES: tuple[Any, ...] = (0, (), 1, (3, 0, 2), 8192, 8191, 20_000, (100, 300), (2, 3, 4000), (1, 60_000))
+DTYPES = ("f8", "i4", "?", ">u2", "c16", "S7", "M8[s]", "O")
+VIEWS: tuple[Callable[[Any], Any], ...] = (
+    lambda a: a,
+    lambda a: a[::2] if a.ndim else a,
+    lambda a: a.T,
+    lambda a: a.reshape(-1),
+    lambda a: a.ravel()[1:],
+    lambda a: a[..., None],
+    np.asfortranarray,
+    lambda a: a.view("u1") if a.ndim and a.dtype == float and a.size else a,
+    lambda a: a.copy(),
+)
+WAYS: tuple[Callable[[Any, Any], Any], ...] = (
+    lambda a, v: v,
+    lambda a, v: [v, v],
+    lambda a, v: {"a": v, "b": [a]},
+    lambda a, v: (v, [a]),
+    lambda a, v: ([v], [a, v]),
+)
+
+
+class AnyArrays(PythonJob):
+    """Returns arrays of any shape, type and order, and writes into all earlier ones that it may write into."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(outputs=[PicklePipe(1), PicklePipe(2)])
+        self.rng, self.number = rng, 0
+        self.kept: list[Any] = []
+        self.expected: list[tuple[Any, Any]] = []
+
+    def run(self) -> Any:
+        self.number += 1
+        if self.number == COUNT:
+            self.finish()
+        for kept in self.kept:
+            if kept.flags.writeable:
+                kept[...] = np.zeros((), kept.dtype)
+        array = self.new_array(self.rng.choice(SHAPES), self.rng.choice(DTYPES))
+        array[...] = np.array(self.number % 250).astype(array.dtype)
+        view = self.rng.choice(VIEWS)(array)
+        value = self.rng.choice(WAYS)(array, view)
+        self.expected.append(copy.deepcopy(value if type(value) is tuple else (value, value)))
+        if self.rng.random() < 0.5:
+            self.kept = [array, view]
+        return value
+
+
+def check_seeds(place: Place, kind: Any, seeds: range) -> None:
+    for seed in seeds:
+        source = AnyArrays(random.Random(seed))
+        between = Returns(inputs=[source.outputs[0]], outputs=[PicklePipe(3)])
+        ends = [Sink([between.outputs[0]]), Sink([source.outputs[1]])]
+        kind(place, [source, between, *ends]).run()
+        for column, sink in enumerate(ends):
+            np.testing.assert_equal([one[column] for one in source.expected], sink.got)
+
+
+@pytest.mark.parametrize("kind", [Shared, Full, Far, Network])
+def test_arrays_of_every_kind_arrive_as_they_were_returned(place: Place, kind: Any) -> None:
+    check_seeds(place, kind, range(2))
+
+
 # -- broken on purpose ------------------------------------------------------------------------------------------------
 
 
@@ -333,3 +400,5 @@ def test_an_array_that_stays_writeable_is_caught(place: Place, monkeypatch: pyte
 
     with pytest.raises(AssertionError):
         run(place, Makes(arrange=arrange))
+    with pytest.raises(AssertionError):
+        check_seeds(place, Shared, range(10))
