@@ -37,6 +37,12 @@ FORGETFUL = FORK_SERVER_CODE.replace(
     "import fission.runtime.job_fork_server as server; load = server.preload; "
     "server.preload = lambda names: (load(names), [sys.modules.pop(name) for name in names])[0]; sys.exit(",
 )
+#: A fork server that also imports what its jobs import.
+EAGER = FORK_SERVER_CODE.replace(
+    "sys.exit(",
+    "import fission.runtime.job_fork_server as server; load = server.preload; "
+    "server.preload = lambda names: load([*names, 'counted']); sys.exit(",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +119,26 @@ def test_the_fork_server_imports_a_module_once_for_all_jobs(tmp_path: Path, modu
 
 def test_a_fork_server_that_forgets_its_imports_would_be_noticed(tmp_path: Path, module: Callable[[str, str], str]) -> None:
     assert not imported_once(tmp_path, module, program=FORGETFUL)
+
+
+def imported_by_each(tmp_path: Path, module: Callable[[str, str], str], **engine: Any) -> bool:
+    """Return whether each of three jobs has imported a module itself that is not listed, and their fork server has not."""
+    note = tmp_path / "imports"
+    module("counted", COUNTED.format(str(note)))
+    module("listed", "")
+    found = lines(run_on_engine([Imports() for _ in range(3)], tmp_path, user_modules=["listed"], **engine))
+    (server,) = {int(line.split()[1]) for line in found}
+    return len(set(imports(note))) == 3 and server not in imports(note)
+
+
+def test_the_fork_server_imports_nothing_else_of_the_users(tmp_path: Path, module: Callable[[str, str], str]) -> None:
+    assert imported_by_each(tmp_path, module)
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_a_fork_server_that_imports_more_would_be_noticed(tmp_path: Path, module: Callable[[str, str], str]) -> None:
+    assert not imported_by_each(tmp_path, module, program=EAGER)
 
 
 def test_each_job_draws_random_numbers_of_its_own(tmp_path: Path) -> None:

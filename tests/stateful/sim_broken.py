@@ -13,11 +13,13 @@ from typing import Any
 from unittest import mock
 
 from fission.client.run.coordinator import Coordinator
+from fission.client.run.storage.checkpoint_service import CheckpointService
 from fission.core.sink_file import SinkFile
 from fission.protocol import checkpointing
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.link_messages import JobMessage
+from fission.protocol.messages.job_to_client import SaveSnapshot
 from fission.protocol.optional import OptionalInput
 from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
@@ -86,6 +88,18 @@ def unstable_checkpoint() -> AbstractContextManager[None]:
     """Count a stored snapshot as stable before the outputs up to it are released."""
     settle = Checkpoints.settle
     return _replace(Checkpoints, settle=lambda self, released: settle(self, 1 << 40))
+
+
+def confirmed_before_it_is_written() -> AbstractContextManager[None]:
+    """Confirm a snapshot when it is asked for, while it waits for the disk."""
+    take = CheckpointService.take
+
+    def take_and_confirm(self: CheckpointService, job: int, message: Any, payload: bytes) -> None:
+        take(self, job, message, payload)
+        if isinstance(message, SaveSnapshot):
+            self._confirm(job, message)
+
+    return _replace(CheckpointService, take=take_and_confirm)
 
 
 def no_mark() -> AbstractContextManager[None]:
@@ -168,6 +182,7 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no-fencing": no_fencing,
     "early-release": early_release,
     "unstable-checkpoint": unstable_checkpoint,
+    "confirmed-before-it-is-written": confirmed_before_it_is_written,
     "no-mark": no_mark,
     "newest-snapshot": newest_snapshot,
     "no-generation-file": no_generation_file,

@@ -12,7 +12,11 @@ CHUNK = 25
 #: Number of seeds among which a broken rule must make one fail.
 SEARCHED_SEEDS = 400
 #: Seeds for a rule that only one seed in several hundred shows; the range begins near such a seed.
-RARE = {"no-waiting-for-values": range(1755, 2155), "a-torn-block-counts": range(480, 900)}
+RARE = {
+    "confirmed-before-it-is-written": range(80, 400),
+    "no-waiting-for-values": range(1755, 2155),
+    "a-torn-block-counts": range(480, 900),
+}
 
 
 @pytest.mark.slow
