@@ -194,6 +194,86 @@ def test_damage_in_the_journal_loses_nothing_acknowledged() -> None:
         assert file.first_number(0) == 3
 
 
+def flip(record: int) -> None:
+    """Change a bit of one record of the journal; negative numbers count from the end."""
+    content = bytearray(Path(JOURNAL).read_bytes())
+    content[record * RECORD_BYTES + 13] ^= 1
+    Path(JOURNAL).write_bytes(content)
+
+
+def test_a_damaged_record_anywhere_loses_nothing_acknowledged() -> None:
+    """Only the record of the last sync, and those after it, can cost blocks, and they are not cut off before the sink could object."""
+    blocks = [b"a", b"", b"ccc", b"d", b"ee"]
+    records = 1 + len(blocks) + 2  # begun, the blocks, two syncs
+    for damaged in range(records):
+        for path in (FILE, Path(JOURNAL)):
+            path.unlink(missing_ok=True)
+        with opened() as file:
+            write(file, *blocks[:2])
+            file.sync()
+            write(file, *blocks[2:])
+            file.sync()
+        flip(damaged)
+        with closing(SinkFile(FILE)) as file:
+            assert file.damaged
+            assert file.first_number(0) == 6, damaged
+        assert FILE.read_bytes() == b"".join(blocks)
+
+
+@pytest.mark.parametrize("left", [RECORD_BYTES * 4 + 5, RECORD_BYTES * 5 - 1])
+def test_a_journal_that_is_cut_cuts_nothing_before_the_file_begins(left: int) -> None:
+    with opened() as file:
+        write(file, b"a", b"b")
+        file.sync()
+        write(file, b"c", b"d")
+        file.sync()
+    os.truncate(JOURNAL, left)
+    with closing(SinkFile(FILE)) as file:
+        assert (file.damaged, file.first_number(0)) == (True, 3)
+        assert FILE.read_bytes() == b"abcd"
+        file.begin(0, 3)
+        write(file, b"C")
+    assert FILE.read_bytes() == b"abC"
+
+
+def test_a_return_across_a_gap_is_refused() -> None:
+    """The record of block 3 is damaged, so it is unknown where block 4 begins; where the others begin is known."""
+    with opened() as file:
+        write(file, *(b"%d" % number for number in range(1, 7)))
+        file.sync()
+    flip(3)
+    with (
+        closing(SinkFile(FILE)) as file,
+        pytest.raises(SinkFileError, match="cannot return to compute block 4: its journal is damaged there"),
+    ):
+        file.begin(0, 4)
+    assert FILE.read_bytes() == b"123456"
+    with closing(SinkFile(FILE)) as file:
+        file.begin(0, 5)
+    assert FILE.read_bytes() == b"1234"
+
+
+def test_a_rewritten_journal_does_not_hide_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_journal, "JOURNAL_BYTES", 100)
+    with opened() as file:
+        write(file, *(b"%d" % number for number in range(1, 7)))
+        file.keep_from = (0, 1)
+        flip(3)
+        file.sync()
+    with closing(SinkFile(FILE)) as file, pytest.raises(SinkFileError, match="cannot return to compute block 4"):
+        file.begin(0, 4)
+
+
+@pytest.mark.parametrize("whole", [0, 2])
+def test_a_journal_without_a_whole_record_of_a_sync_is_refused(whole: int) -> None:
+    with opened() as file:
+        write(file, b"a", b"b")
+    for record in range(1 if whole else 3):
+        flip(record)
+    with pytest.raises(SinkFileError, match=r"out.bin: its journal .* is damaged, so it is unknown"):
+        SinkFile(FILE)
+
+
 # -- devices that fail
 
 

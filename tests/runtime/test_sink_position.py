@@ -12,6 +12,7 @@ from fission.core.base import collecting
 from fission.core.jobs import BytesSinkJob
 from fission.core.pipes import PicklePipe
 from fission.core.sink_file import SinkFile
+from fission.core.sink_journal import JOURNAL
 from fission.errors import SinkFileError
 from fission.runtime.sink_position import SinkSync
 
@@ -40,3 +41,26 @@ def test_blocks_that_a_producer_still_keeps_were_never_in_the_file(sink: SinkSyn
     """The blocks of another input, which belonged to them, were lost with their source."""
     sink.begin(0, 33, acknowledged=0)
     assert sink.first_number(0) == 33
+
+
+def test_notes_that_lack_acknowledged_blocks_are_refused_with_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with collecting():
+        job = BytesSinkJob("rows", inputs=[PicklePipe(1)])
+    with closing(SinkFile(Path("rows"), to_device=True)) as file:
+        file.begin(0, 1)
+        for number in range(1, 41):
+            file.append(b"x")
+            file.record(0, number)
+            file.flush()
+        file.sync()
+    journal = Path(JOURNAL)
+    journal.write_bytes(journal.read_bytes()[: journal.stat().st_size // 2 + 5])
+    with closing(SinkFile(Path("rows"))) as file:
+        sink = SinkSync(job, file, pytest.fail)
+        known = sink.first_number(0) - 1
+        with pytest.raises(SinkFileError, match=f"damaged after compute block {known}, but all up to 32 were written and acknowledged"):
+            sink.begin(0, 33, acknowledged=32)
+        assert Path("rows").stat().st_size == 40
+        sink.begin(0, known + 1, acknowledged=known)  # what the producers still keep arrives again
+        assert Path("rows").stat().st_size == known

@@ -170,7 +170,7 @@ def lose_power(folder: Path, rng: random.Random) -> None:
     try:
         content = journal.read_bytes()
         synced = content.rfind(b"SYN1") // RECORD_BYTES
-        entry = read_journal(journal)[synced]
+        entry = read_journal(journal).entries[synced]
     except (FileNotFoundError, IndexError):
         return
     os.truncate(journal, rng.randint((synced + 1) * RECORD_BYTES, len(content)))

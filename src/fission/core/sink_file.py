@@ -12,6 +12,9 @@ The next process starts after the last SYNCED record and those later BLOCK recor
 in the file. It cuts off the rest of the file, which arrives again. If the file is shorter than the
 last SYNCED record says, acknowledged data is lost, and that is an error.
 
+A damaged record before the last SYNCED one costs nothing. Where the last one itself may be damaged,
+the file is cut only in `begin`: the caller knows what was acknowledged, and can refuse before that.
+
 Generation and number identify a compute block. Numbers that were left out have no bytes, but a
 record: the next block is then known even if its process dies before it has written one.
 """
@@ -28,7 +31,18 @@ from pathlib import Path
 from time import sleep
 
 from fission import durable
-from fission.core.sink_journal import BLOCK, JOURNAL, SYNCED, Journal, JournalEntry, Position, packed, packed_block, read_journal
+from fission.core.sink_journal import (
+    BLOCK,
+    JOURNAL,
+    SYNCED,
+    Journal,
+    JournalContent,
+    JournalEntry,
+    Position,
+    packed,
+    packed_block,
+    read_journal,
+)
 from fission.durable.files import about_to
 from fission.errors import SinkFileError
 
@@ -52,6 +66,8 @@ class SinkFile:
         synced: position up to which producers may rely on the file.
         keep_from: (generation, number) of the oldest compute block to which `begin` may have to
             return; earlier ones need no record.
+        to_device: whether `sync` waits for the device.
+        damaged: whether the journal was damaged; then it may lack blocks that were acknowledged.
         on_full_disk: called once with a text when the disk is full; the job and its producers wait.
     """
 
@@ -63,13 +79,14 @@ class SinkFile:
             to_device: whether `sync` waits for the device; False leaves the time to the kernel.
 
         Raises:
-            SinkFileError: the file has less than was acknowledged.
+            SinkFileError: the file has less than was acknowledged, or the journal does not say where
+                its blocks begin.
             OSError: the file cannot be read or written.
         """
         self.path = path
         self.on_full_disk: Callable[[str], None] = lambda text: None
         self.keep_from: tuple[int, int] | None = None
-        self._to_device = to_device
+        self.to_device = to_device
         self._journal = Journal(path.parent, to_device=to_device)
         self._sync_lock = threading.Lock()
         self._pending: list[bytes] = []  # records that `flush` writes
@@ -78,13 +95,15 @@ class SinkFile:
         self.new = not path.exists()
         self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
-            self._entries = read_journal(Path(JOURNAL))
-            self.known = bool(self._entries)  # an earlier incarnation has written this file
+            self._content = read_journal(Path(JOURNAL))
+            self.known = bool(self._content.entries)  # an earlier incarnation has written this file
             size = os.fstat(self._file).st_size
             self.synced = self.position = self._recovered(size)
-            self._written = size
-            if self.position.end < size:
-                self._cut(self.position.end)
+            self._written = self.position.end
+            self._surplus = self._written < size  # there is something to be cut off
+            self.damaged = bool(self._content.gaps)
+            if self._surplus and not self.damaged:
+                self._cut(self._written)
             os.lseek(self._file, self._written, os.SEEK_SET)
         except BaseException:
             os.close(self._file)
@@ -92,15 +111,23 @@ class SinkFile:
 
     def _recovered(self, size: int) -> Position:
         """Return the position after the last block that is certainly in a file of this size."""
-        found = next((entry.position for entry in reversed(self._entries) if entry.kind == SYNCED), None)
-        if found is None:
+        entries, gaps = self._content.entries, self._content.gaps
+        last = next((index for index in reversed(range(len(entries))) if entries[index].kind == SYNCED), None)
+        if last is None:
+            if entries or (gaps and self.to_device):
+                raise SinkFileError(
+                    f"{self.path}: its journal {os.path.abspath(JOURNAL)} is damaged, so it is unknown which blocks the file has; put the "
+                    "job's folder back, or start a new run"
+                )
             return Position(0, 0, size)  # not written by this run
+        found = entries[last].position
         if size < found.end:
             raise SinkFileError(
                 f"{self.path} must have at least {found.end} bytes, which were acknowledged up to compute block {found.number}, but has "
                 f"{size}, so blocks are lost; put the whole file back, or start a new run"
             )
-        for entry in self._entries:
+        whole = next((gap for gap in gaps if gap > last), len(entries))
+        for entry in entries[last:whole]:
             if entry.kind == BLOCK and entry.position.block > found.block:
                 if entry.position.end > size or self._checksum_of(found.end, entry.position.end) != entry.checksum:
                     break
@@ -151,22 +178,30 @@ class SinkFile:
         """
         wanted = (generation, first - 1)
         if self.position.block > wanted:
-            before = [entry.position for entry in self._entries if entry.position.block <= wanted]
-            if not before:
-                raise SinkFileError(f"{self.path} cannot return to compute block {first}: its journal does not go back that far")
-            self._cut(before[-1].end)
+            self._cut(self._end_of(wanted))
+        elif self._surplus:
+            self._cut(self._written)
         self.flush()
         position = Position(generation, first - 1, self._written)
         if not self._journal.open or self.position.block > wanted:
-            if self._to_device:
+            if self.to_device:
                 durable.sync(self._file, self.path)
             self._journal.start([JournalEntry(SYNCED, position, 0)])
             self.synced = position
         elif self.position != position:
             self._add(packed(JournalEntry(BLOCK, position, 0)))
-        self._entries = []
+        self._content = JournalContent()
         self.position = position
         self._checksum = 0
+
+    def _end_of(self, wanted: tuple[int, int]) -> int:
+        """Return the offset of the end of the last block up to this generation and number."""
+        count = sum(entry.position.block <= wanted for entry in self._content.entries)  # they are in order
+        before = self._content.entries[count - 1].position if count else None
+        if before is None or (before.block != wanted and count in self._content.gaps):
+            why = "does not go back that far" if before is None else "is damaged there"
+            raise SinkFileError(f"{self.path} cannot return to compute block {wanted[1] + 1}: its journal {why}")
+        return before.end
 
     def append(self, data: bytes | memoryview) -> None:
         """Append data. It counts when `record` is called; if the process dies before, it is cut
@@ -236,7 +271,7 @@ class SinkFile:
 
     def _sync(self, position: Position) -> None:
         try:
-            if self._to_device:
+            if self.to_device:
                 durable.sync(self._file, self.path)
             self._journal.mark_synced(position, min(self.keep_from or position.block, position.block))
             self._journal.sync()
@@ -252,7 +287,7 @@ class SinkFile:
         """
         self.flush()
         self.sync()
-        if self._to_device and self._file >= 0:
+        if self.to_device and self._file >= 0:
             durable.sync(self._file, self.path)
 
     def close(self) -> None:
@@ -267,6 +302,7 @@ class SinkFile:
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self._written = size
+        self._surplus = False
 
     def _add(self, records: bytes) -> None:
         try:

@@ -3,8 +3,8 @@
 - BLOCK: the file contains this compute block and all earlier ones; with the checksum of its bytes.
 - SYNCED: file and journal are on the device up to here.
 
-What follows a torn or damaged record does not count. `fission.core.sink_file` decides what is
-recorded when, and what the records mean for the file.
+A damaged record does not hide those after it: they have the same size and their own checksums.
+`fission.core.sink_file` decides what is recorded when, and what the records mean for the file.
 """
 
 from __future__ import annotations
@@ -64,6 +64,20 @@ class JournalEntry:
     checksum: int
 
 
+@dataclass(frozen=True, slots=True)
+class JournalContent:
+    """What can be read of a journal.
+
+    Attributes:
+        entries: the whole records, in order.
+        gaps: indices in `entries` before which records are damaged; the number of entries if the
+            end is.
+    """
+
+    entries: tuple[JournalEntry, ...] = ()
+    gaps: tuple[int, ...] = ()
+
+
 class Journal:
     """The journal that one process writes. Its methods are thread-safe."""
 
@@ -119,7 +133,9 @@ class Journal:
             if self._bytes <= JOURNAL_BYTES:
                 self._add(packed(synced))
                 return
-            blocks = [entry for entry in read_journal(self._path) if entry.kind == BLOCK]
+            content = read_journal(self._path)
+            trusted = content.entries[max(content.gaps, default=0) :]  # no process can return to a block before a gap
+            blocks = [entry for entry in trusted if entry.kind == BLOCK]
             older = [entry for entry in blocks if entry.position.block <= oldest]
             newer = [entry for entry in blocks if entry.position.block > oldest]
             self._start([*older[-1:], *newer, synced])
@@ -175,17 +191,23 @@ def packed(entry: JournalEntry) -> bytes:
     return packed_block(*entry.position.block, entry.position.end, entry.checksum, entry.kind)
 
 
-def read_journal(path: Path) -> list[JournalEntry]:
-    """Return the whole records, up to a torn or damaged one."""
+def read_journal(path: Path) -> JournalContent:
+    """Return the whole records of a journal; none if there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         content = durable.read_whole(path)
     except FileNotFoundError:
-        return []
-    entries = []
-    for at in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):
-        body = content[at : at + _RECORD.size]
-        if _CHECKSUM.unpack_from(content, at + _RECORD.size)[0] != zlib.crc32(body):
-            break
-        kind, generation, number, end, checksum = _RECORD.unpack(body)
-        entries.append(JournalEntry(kind, Position(generation, number, end), checksum))
-    return entries
+        return JournalContent()
+    entries: list[JournalEntry] = []
+    gaps: list[int] = []
+    for at in range(0, len(content), RECORD_BYTES):
+        body, rest = content[at : at + _RECORD.size], content[at + _RECORD.size : at + RECORD_BYTES]
+        if len(rest) == _CHECKSUM.size and _CHECKSUM.unpack(rest)[0] == zlib.crc32(body):
+            kind, generation, number, end, checksum = _RECORD.unpack(body)
+            entries.append(JournalEntry(kind, Position(generation, number, end), checksum))
+        elif gaps[-1:] != [len(entries)]:
+            gaps.append(len(entries))
+    return JournalContent(tuple(entries), tuple(gaps))

@@ -14,6 +14,7 @@ from typing import Any
 
 from fission.core.python_job import PythonJob
 from fission.core.sink_file import BEYOND, SinkFile
+from fission.core.sink_journal import JOURNAL
 from fission.errors import SinkFileError
 from fission.runtime.control import NEVER
 
@@ -63,7 +64,16 @@ class SinkSync:
         if first >= BEYOND:
             return
         # with MAX_QUEUE, blocks before the first may have been dropped
-        if acknowledged and not file.known and not file.position.number and not self._job.MAX_QUEUE and "LOCAL" in _groups(self._job):
+        if not acknowledged or self._job.MAX_QUEUE or "LOCAL" not in _groups(self._job):
+            file.begin(generation, first)
+            return
+        if file.damaged and file.to_device and file.first_number(generation) <= acknowledged and file.position.generation == generation:
+            raise SinkFileError(
+                f"{self._job._fission_name}: the notes about {file.path}, {os.path.abspath(JOURNAL)}, are damaged after compute block "
+                f"{file.position.number}, but all up to {acknowledged} were written and acknowledged: put the folder ({os.getcwd()}) back, "
+                "or begin a new run; nothing was cut off"
+            )
+        if not file.known and not file.position.number:
             raise SinkFileError(
                 f"{self._job._fission_name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, "
                 "but all compute "
