@@ -2,6 +2,7 @@
 
 The network is benchmarks/networks/many: pairs of a source, ten blocks per second, and a sink. `client` and `server` are processor time
 per second of the network's client and of the page's server, in percent of a core; what a viewer adds is the difference to the row without.
+The row of 0 viewers has what the server costs that only keeps the rates of the last minutes.
 `updates/s` and `bytes/s` are what each viewer is sent. The last row is of a real Chromium that shows the graph: how many of its tasks
 take more than 50 ms, the longest of them (0: none), and the processor time of its renderers.
 
@@ -72,6 +73,14 @@ def cpu_s(processes: list[psutil.Process]) -> list[float]:
     return [times.user + times.system for times in (process.cpu_times() for process in processes)]
 
 
+def without_page(client: psutil.Process, seconds: float) -> dict[str, Any]:
+    """Return what the client has to do while no server of a page runs."""
+    time.sleep(SETTLE_S)
+    (before,), began = cpu_s([client]), time.monotonic()
+    time.sleep(seconds)
+    return {"case": "no page", "client %": round((cpu_s([client])[0] - before) / (time.monotonic() - began) * 100, 2)}
+
+
 def with_viewers(count: int, port: int, header: dict[str, str], processes: list[psutil.Process], seconds: float) -> dict[str, Any]:
     """Return what the client, the server and a viewer have to do while so many viewers look."""
     with contextlib.ExitStack() as stack:
@@ -132,15 +141,21 @@ def main() -> int:
     parser.add_argument("--viewers", type=int, nargs="+", default=[0, 1, 4])
     parser.add_argument("--no-browser", action="store_true", help="leave the real Chromium out")
     options = parser.parse_args()
-    with running(options.jobs, options.nodes) as client, served("many") as (port, header, server):
-        processes = [client, server]
-        found = [[with_viewers(count, port, header, processes, options.seconds) for count in options.viewers] for _ in range(options.runs)]
-        rows = [_median([one[place] for one in found]) for place in range(len(options.viewers))]
-        if not options.no_browser:
-            rows.append(in_chromium(port, header, processes, options.seconds))
+    with running(options.jobs, options.nodes) as client:
+        alone = without_page(client, options.seconds)
+        with served("many") as (port, header, server):
+            processes = [client, server]
+            found = [
+                [with_viewers(count, port, header, processes, options.seconds) for count in options.viewers] for _ in range(options.runs)
+            ]
+            rows = [_median([one[place] for one in found]) for place in range(len(options.viewers))]
+            if not options.no_browser:
+                rows.append(in_chromium(port, header, processes, options.seconds))
+    least = rows[0]["client %"]
+    rows.insert(0, alone)
     for row in rows:
         if row["case"].endswith("viewers") and (count := int(row["case"].split()[0])):
-            row["client % a viewer"] = round((row["client %"] - rows[0]["client %"]) / count, 2)
+            row["client % a viewer"] = round((row["client %"] - least) / count, 2)
             row["wanted"] = f"<= {WANTED_PERCENT:g}"
     show(rows, list(dict.fromkeys(key for row in rows for key in row)), options)
     return 0

@@ -73,7 +73,7 @@ def own_page(fission: CommandLine, client: Running) -> Page:
 
 
 def test_without_the_token_nothing_is_shown(page: Page) -> None:
-    for path in ("/", "/messages"):
+    for path in ("/", "/messages", "/history?of=job+1"):
         status, _, body = page.get(path)
         assert status == 401
         assert b"ends with a token" in body
@@ -160,7 +160,9 @@ def test_the_page_outlives_the_network_and_shows_the_next_run(fission: CommandLi
         assert back["reason"] is None
 
 
-def test_it_asks_nothing_while_no_browser_shows_it(page: Page) -> None:
+def test_no_connection_to_the_client_is_open_while_no_browser_shows_it(page: Page) -> None:
+    """It is asked once in `UNSEEN_S`, each time anew."""
+
     def connections() -> int:
         lines = Path("/proc/net/unix").read_text().splitlines()
         return sum(line.endswith("/requests") and line.split()[5] == "03" for line in lines)

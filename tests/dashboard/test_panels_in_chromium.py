@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Fails(PythonJob):
             raise ValueError({HOSTILE!r})
         return value
 """
+#: Whether a chart reaches further back than the page has been open.
+IS_OLDER = "chart => Number(document.querySelector(chart).dataset.seconds) > performance.now() / 1000"
 #: Of a job that is neither source nor sink.
 ARRIVES = re.compile(r"Latency from Endless 1half [\d.]+ (us|ms|s), 99 % [\d.]+ (us|ms|s)")
 LISTED = """
@@ -77,6 +80,39 @@ def test_a_job_says_why_it_is_there_what_it_went_through_and_what_it_wrote(
         re.compile(f"{ARRIVES.pattern}".replace("from Endless 1", "from Endless 1 to Fails 2"))
     )
     assert drawn(tab.locator("#tap-rates canvas"))
+
+
+def test_charts_begin_before_the_page_was_opened(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tab: Tab) -> None:
+    """A viewer who comes when something is wrong sees the minutes in which it began."""
+    monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
+    page = page_of(fission.start("net", "simulate", "--nodes", "1", "--dashboard", "0"), "stderr")
+    login = page.logged_in()
+
+    def known() -> int:
+        return len(json.loads(page.get("/history?of=job+1", login)[2])["ago"])
+
+    page.eventually(lambda: known() >= 2, "two points of a network that no browser shows")
+    tab.goto(page.address)
+    tab.locator("[data-job='1']").click(timeout=SEEN_MS)
+    for chart in ("#detail-chart", "#detail-cpu", "#detail-memory"):
+        older(tab, chart)
+    tab.locator("#nodes button", has_text="1").first.click()
+    older(tab, "#node-rates")
+    tab.locator("#pipes button", has_text="1 PicklePipe").click()
+    older(tab, "#tap-rates")
+    assert drawn(tab.locator("#tap-rates canvas"))
+    # a page that does not ask for the history is caught
+    tab.route("**/history*", lambda route: route.abort())
+    tab.goto(page.address)
+    tab.locator("[data-job='1']").click(timeout=SEEN_MS)
+    expect(tab.locator("#detail-chart canvas")).to_be_visible()
+    assert not tab.evaluate(IS_OLDER, "#detail-chart")
+
+
+def older(tab: Tab, chart: str) -> None:
+    """Wait until a chart reaches further back than the page has been open."""
+    tab.wait_for_function(IS_OLDER, arg=chart, timeout=SEEN_MS)
 
 
 def drawn(canvas: Locator) -> bool:

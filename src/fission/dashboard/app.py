@@ -14,6 +14,7 @@ from starlette.routing import Route
 from fission.dashboard.access import Access, Visitor
 from fission.dashboard.act_routes import NetworkActions, act_routes
 from fission.dashboard.guarded import LOG_IN, guarded_app, metrics_refused, refused, visitor_of
+from fission.dashboard.history_route import history_route
 from fission.dashboard.loss_route import loss_route
 from fission.dashboard.scraper import Scraper
 from fission.dashboard.tap_follow import PipeTaps
@@ -64,6 +65,7 @@ def make_app(
         Route("/metrics", metrics),
         *act_routes(actions, lambda request: visitor_of(request, access)),
         tap_route(taps, lambda request: refused(request, access)),
+        history_route(watcher, lambda request: refused(request, access)),
         loss_route(watcher.folder, lambda request: refused(request, access)),
     ]
     return guarded_app("index.html", routes, access, hosts, secure=secure)

@@ -28,6 +28,7 @@ class NetworkSite:
         self._folder = folder
         self._taps, self._recordings = PipeTaps(folder), PipeRecordings(folder)
         self._watcher = NetworkWatcher(folder, lambda: {"recordings": self._recordings.states()})
+        self._watcher.remember()
 
     def app(self, access: Access, hosts: list[str], *, secure: bool) -> Starlette:
         """Return the application; arguments as of `fission.dashboard.guarded.guarded_app`."""

@@ -1,4 +1,4 @@
-"""Watches a running network while a browser shows its page; costs the network nothing otherwise."""
+"""Watches a running network while a browser shows its page; otherwise asks it once in a while, for the charts of later pages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import msgspec
 from fission.client.attach.follow import as_json
 from fission.client.serve.control_server import Viewer
 from fission.dashboard.document import document, ended
+from fission.dashboard.history import RateHistory
 from fission.dashboard.on_demand import OnDemandThread
 from fission.dashboard.updates import Message, PageUpdates
 from fission.errors import FissionError
@@ -28,6 +29,8 @@ from fission.protocol.messages.viewer_to_client import DescribeNetwork, FollowRu
 MEASURE_S = 0.5
 #: Measurements over which rates are computed; arbitrary: two seconds, so that a block per second is not now two and then none.
 WINDOW = 4
+#: Seconds between two measurements while no browser shows the page. Arbitrary: a tenth of the cost of one that does.
+UNSEEN_S = 5.0
 #: Seconds between two attempts to find a network that does not run; arbitrary.
 RETRY_S = 1.0
 #: Seconds after which a thread notices that no browser shows the page; arbitrary.
@@ -80,6 +83,9 @@ class NetworkWatcher:
         self._looking: set[_Browser] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fault = ""  # the last one that was logged
+        self._history = RateHistory()
+        self._past: tuple[dict[str, Any], dict[str, Any]] | None = None  # description and last measures while no browser looked
+        self._remembering = OnDemandThread("history of the page", self._measure_seldom, self._unseen, UNSEEN_S)
         self._threads = (
             OnDemandThread("measures of the page", self._measure_run, self._lost, RETRY_S),
             OnDemandThread("events of the page", self._follow_run, self._unfollowed, RETRY_S),
@@ -111,8 +117,17 @@ class NetworkWatcher:
         finally:
             self._leave(browser)
 
+    def remember(self) -> None:
+        """Ask the network once in `UNSEEN_S` while no browser shows it, so that a page that is opened later has the last minutes."""
+        self._remembering.want()
+
+    def past(self, key: str) -> dict[str, Any]:
+        """Return what `RateHistory.of` knows of a job, a pipe or a node at this moment."""
+        return self._history.of(key, self._clock())
+
     async def close(self) -> None:
         """Stop asking the network. Idempotent."""
+        self._remembering.leave()
         for browser in list(self._looking):
             self._leave(browser)
 
@@ -139,7 +154,9 @@ class NetworkWatcher:
             past = deque([_measured(viewer)], maxlen=WINDOW)
             while measures.pause(MEASURE_S):
                 after = _measured(viewer)
-                self._in_loop(partial(self._show, document(description, past[0], after)))
+                shown = document(description, past[0], after)
+                self._history.add(shown, self._clock())
+                self._in_loop(partial(self._show, shown))
                 past.append(after)
 
     def _lost(self, why: Exception) -> None:
@@ -151,6 +168,29 @@ class NetworkWatcher:
                 log.error("%s", text, exc_info=why)
             self._fault = text
         self._in_loop(lambda: self._show(ended(self._updates.latest, text)))
+
+    def _measure_seldom(self) -> None:
+        """Measure once if no browser looks. No connection stays open.
+
+        Raises:
+            UserError: the network does not run.
+        """
+        if self._looking:  # they are measured more often
+            self._past = None
+            return
+        with Viewer(self.folder) as viewer:
+            after = _measured(viewer)
+            past, self._past = self._past, None
+            if past is not None and past[1]["run"] == after["run"]:
+                self._history.add(document(past[0], past[1], after), self._clock())
+                self._past = past[0], after
+            else:
+                self._past = as_json(viewer.ask(DescribeNetwork(), NetworkDescribed)), after
+
+    def _unseen(self, why: Exception) -> None:
+        self._past = None
+        if not isinstance(why, FissionError):
+            log.error("the page's server cannot keep the rates of the last minutes, and tries again", exc_info=why)
 
     def _follow_run(self) -> None:
         """Pass on what the run's own terminal shows, until the run ends or no browser shows it.

@@ -42,6 +42,8 @@ export class LineChart {
   /** @param {(number | null)[][]} data times in seconds, then the values of each line */
   show(data) {
     const values = /** @type {any} */ (data);
+    const times = values[0];
+    this.place.dataset.seconds = String(times.length ? times[times.length - 1] - times[0] : 0);
     if (this.chart) {
       this.chart.setData(values);
       return;

@@ -49,6 +49,17 @@ export function remember(history, state, now) {
   }
 }
 
+/** Ask the server for what was before this page was opened.
+ * @param {import("./model.js").History} history @param {string} key of what is opened @param {() => void} show called when it is known */
+export async function recall(history, key, show) {
+  const answer = await fetch(`/history?${new URLSearchParams({ of: key })}`).catch(() => null);
+  const found = answer?.ok ? await answer.json().catch(() => null) : null;
+  if (!found?.ago?.length) return;
+  const now = Date.now() / 1000;
+  history.precede(key, found.ago.map((/** @type {number} */ ago) => now - ago), found.series);
+  show();
+}
+
 export class JobFacts {
   /** @param {import("./model.js").History} history */
   constructor(history) {

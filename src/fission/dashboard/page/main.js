@@ -1,7 +1,7 @@
 // The page of a running network: joins the stream of messages to the views.
 
 import { ConsoleForm, Operator, RecordButton, confirmed } from "./act.js";
-import { HISTORY_S, JobFacts, NodeFacts, PipeFacts, remember } from "./facts.js";
+import { HISTORY_S, JobFacts, NodeFacts, PipeFacts, recall, remember } from "./facts.js";
 import { GraphView } from "./graph.js";
 import { append } from "./log.js";
 import { History, bytes, concerns, duration, merged, offset, rate } from "./model.js";
@@ -88,6 +88,7 @@ function choose(job) {
   showHistory(happened);
   showHistory(written);
   showDetail();
+  recall(history, `job ${job}`, showDetail);
   at("detail-title").focus();
 }
 
@@ -97,12 +98,14 @@ function look(pipe) {
   const name = `Pipe ${pipe}: ${state.jobs?.[source]?.name ?? "-"} to ${state.jobs?.[target]?.name ?? "-"}`;
   tap.open(pipe, { name, kind, encoding, rate: rate ?? 0 });
   showPipe();
+  recall(history, `pipe ${pipe}`, showPipe);
 }
 
 /** @param {string} node name */
 function lookAt(node) {
   nodePanel.open(node);
   showNode();
+  recall(history, `node ${node}`, showNode);
 }
 
 function showRecording() {

@@ -98,6 +98,22 @@ export class History {
     }
   }
 
+  /** Put what was before in front of what is known.
+   * @param {string} key @param {number[]} times seconds, rising @param {Record<string, (number | null)[]>} series of the same length */
+  precede(key, times, series) {
+    const row = this.rows.get(key) ?? { times: [], series: {} };
+    const first = (row.times[0] ?? Infinity) - 1; // points are further apart; the same ones would come again a moment earlier or later
+    const count = times.filter((time) => time < first).length;
+    if (!count) return;
+    const length = row.times.length;
+    for (const name of new Set([...Object.keys(series), ...Object.keys(row.series)])) {
+      const before = series[name]?.slice(0, count) ?? Array(count).fill(null);
+      row.series[name] = [...before, ...(row.series[name] ?? Array(length).fill(null))];
+    }
+    row.times = [...times.slice(0, count), ...row.times];
+    this.rows.set(key, row);
+  }
+
   /** @param {string} key @param {string[]} names @returns {(number | null)[][]} times, then each series */
   data(key, names) {
     const row = this.rows.get(key) ?? { times: [], series: {} };
