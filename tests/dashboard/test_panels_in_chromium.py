@@ -82,6 +82,7 @@ def test_a_job_says_why_it_is_there_what_it_went_through_and_what_it_wrote(
     assert drawn(tab.locator("#tap-rates canvas"))
 
 
+@pytest.mark.soak
 def test_charts_begin_before_the_page_was_opened(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tab: Tab) -> None:
     """A viewer who comes when something is wrong sees the minutes in which it began."""
     monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "keys"))
