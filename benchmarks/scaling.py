@@ -344,12 +344,12 @@ def growing_blocks(seconds: float) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Print the table and write the JSON."""
-    logging.disable(logging.CRITICAL)
     parser = arguments(__doc__, runs=3)
     parser.add_argument("--quick", action="store_true", help="small networks, and few processes")
     parser.add_argument("--seconds", type=float, default=20.0, help="seconds over which idle processes are watched")
     parser.add_argument("--point", type=int, nargs=2, metavar=("NODES", "JOBS"), help="one simulated size, as JSON")
     options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
     if options.point:
         print(json.dumps(asyncio.run(point(*options.point))))
         return 0

@@ -4,7 +4,7 @@ The conftest.py of the root loads it.
 
 **Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child
 process, no new file or socket named ``fission*`` in the temp directory, no new shared memory of
-ours, no new network namespace. Stragglers get `GRACE_S` to disappear; then the test fails by a
+ours, no new network namespace, and records are logged as before. Stragglers get `GRACE_S` to disappear; then the test fails by a
 teardown error that names them. Leaked processes are killed, so that the next test is judged alone.
 Resources of fixtures with a wider scope exist before the test and do not count.
 
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
@@ -241,7 +242,7 @@ def _describe(process: psutil.Process) -> str:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves processes, files, shared memory or namespaces; see the head."""
-    children_before, things_before = _children(), _things()
+    children_before, things_before, silenced = _children(), _things(), logging.root.manager.disable
     held_processes.clear()
     held_processes.update(children_before)
     held_things.clear()
@@ -257,6 +258,9 @@ def nothing_left_behind() -> Iterator[None]:
     while (things := _things() - things_before) and not deadline.over:
         tick.wait(0.01)
     problems = [_describe(process) for process in alive] + sorted(things)
+    if logging.root.manager.disable != silenced:
+        problems.append(f"logging.disable({logging.root.manager.disable}), which hides records from later tests")
+        logging.disable(silenced)
     for process in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

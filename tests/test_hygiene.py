@@ -146,6 +146,24 @@ def test_leaks_are_named(tmp_path: Path) -> None:
     assert "another-run" not in output
 
 
+SILENT = """
+import logging
+
+def test_silences_all():
+    logging.disable(logging.CRITICAL)
+
+def test_next_one_is_judged_by_itself():
+    assert logging.getLogger("one").isEnabledFor(logging.WARNING)
+"""
+
+
+def test_a_test_that_silences_later_ones_is_caught(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, SILENT)
+    assert code == 1, output
+    assert "2 passed, 1 error" in output
+    assert "logging.disable(50)" in output
+
+
 TREE = """
 import subprocess, sys
 import pytest

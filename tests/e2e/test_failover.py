@@ -165,6 +165,7 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
             assert stage.kill_node(node)
             await stage.revive(node)
             await stage.until(lambda: len(stage.failovers) > number and stage.incarnations(job) > [incarnation], "its new incarnation")  # noqa: B023
+            await stage.until(lambda: stage.virtual_nodes[node].loaded, "its node takes jobs")  # noqa: B023 - else there is no other one
         stage.let_end()
 
     ran = Stage(fission).run(script, nodes=2)

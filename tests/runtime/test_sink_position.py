@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import wave
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fission.core.base import collecting
-from fission.core.jobs import BytesSinkJob
+from fission.core.jobs import BytesSinkJob, NpySinkJob, WavSinkJob
 from fission.core.pipes import PicklePipe
 from fission.core.sink_file import SinkFile
 from fission.core.sink_journal import JOURNAL
@@ -64,3 +67,43 @@ def test_notes_that_lack_acknowledged_blocks_are_refused_with_the_file_as_it_was
         assert Path("rows").stat().st_size == 40
         sink.begin(0, known + 1, acknowledged=known)  # what the producers still keep arrives again
         assert Path("rows").stat().st_size == known
+
+
+def rows_of_npy() -> int:
+    return len(np.load("file"))
+
+
+def rows_of_wav() -> int:
+    with wave.open("file", "rb") as sound:
+        return sound.getnframes()
+
+
+MAKERS = [
+    (lambda: NpySinkJob("file", inputs=[PicklePipe(1)]), np.arange(3.0), rows_of_npy),
+    (lambda: WavSinkJob("file", 8000, inputs=[PicklePipe(1)]), np.zeros(1, np.int16), rows_of_wav),
+]
+
+
+@pytest.mark.parametrize(("make", "block", "rows"), MAKERS, ids=["npy", "wav"])
+def test_a_header_counts_what_is_in_the_file_after_each_cut(
+    make: Callable[[], Any], block: Any, rows: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the next block, for which it may wait for hours."""
+    monkeypatch.chdir(tmp_path)
+    with collecting():
+        first, second = make(), make()
+    first.setup()
+    sink = SinkSync(first, first._fission_sink_file, pytest.fail)
+    sink.begin(0, 1, acknowledged=0)
+    for number in (1, 2, 3):
+        first.run(block)
+        if number < 3:  # its process is killed before the third one is recorded
+            sink.record(0, number)
+            sink.flush()
+    assert rows() == 3
+    first._fission_sink_file.close()
+    second.setup()
+    with closing(second._fission_sink_file) as file:
+        assert rows() == 2
+        SinkSync(second, file, pytest.fail).begin(0, 2, acknowledged=0)
+        assert rows() == 1

@@ -145,7 +145,7 @@ class FileSinkJob(LocalJob, PythonJob):
 
     def _fission_update_header(self) -> None:
         file = self._fission_sink_file
-        if file is not None and (header := self.file_header(file.size)):
+        if file is not None and not file.surplus and (header := self.file_header(file.size)):
             file.overwrite(header)
 
 
@@ -205,6 +205,7 @@ class NpySinkJob(FileSinkJob):
         file = self._fission_sink_file
         if file is not None and file.size:
             self._fission_layout = NpyLayout.read(self._fission_name, os.fspath(self.path), file.read(1 << 16, 0))
+            self._fission_update_header()  # a last block that was not recorded is cut off
 
     def adopt(self, start: bytes, size: int) -> int:
         from fission.core.npy_layout import NpyLayout

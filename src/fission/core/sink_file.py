@@ -67,6 +67,7 @@ class SinkFile:
         keep_from: (generation, number) of the oldest compute block to which `begin` may have to
             return; earlier ones need no record.
         to_device: whether `sync` waits for the device.
+        surplus: whether there is something behind the last block, which `begin` cuts off.
         damaged: whether the journal was damaged; then it may lack blocks that were acknowledged.
         on_full_disk: called once with a text when the disk is full; the job and its producers wait.
     """
@@ -100,9 +101,9 @@ class SinkFile:
             size = os.fstat(self._file).st_size
             self.synced = self.position = self._recovered(size)
             self._written = self.position.end
-            self._surplus = self._written < size  # there is something to be cut off
+            self.surplus = self._written < size  # there is something to be cut off
             self.damaged = bool(self._content.gaps)
-            if self._surplus and not self.damaged:
+            if self.surplus and not self.damaged:
                 self._cut(self._written)
             os.lseek(self._file, self._written, os.SEEK_SET)
         except BaseException:
@@ -179,7 +180,7 @@ class SinkFile:
         wanted = (generation, first - 1)
         if self.position.block > wanted:
             self._cut(self._end_of(wanted))
-        elif self._surplus:
+        elif self.surplus:
             self._cut(self._written)
         self.flush()
         position = Position(generation, first - 1, self._written)
@@ -302,7 +303,7 @@ class SinkFile:
         os.ftruncate(self._file, size)
         os.lseek(self._file, size, os.SEEK_SET)
         self._written = size
-        self._surplus = False
+        self.surplus = False
 
     def _add(self, records: bytes) -> None:
         try:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from fission.core.file_sinks import FileSinkJob
 from fission.core.python_job import PythonJob
 from fission.core.sink_file import BEYOND, SinkFile
 from fission.core.sink_journal import JOURNAL
@@ -65,7 +66,7 @@ class SinkSync:
             return
         # with MAX_QUEUE, blocks before the first may have been dropped
         if not acknowledged or self._job.MAX_QUEUE or "LOCAL" not in _groups(self._job):
-            file.begin(generation, first)
+            self._begin(generation, first)
             return
         if file.damaged and file.to_device and file.first_number(generation) <= acknowledged and file.position.generation == generation:
             raise SinkFileError(
@@ -79,7 +80,12 @@ class SinkSync:
                 "but all compute "
                 f"blocks up to {acknowledged} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
             )
-        file.begin(generation, first)
+        self._begin(generation, first)
+
+    def _begin(self, generation: int, first: int) -> None:
+        self._file.begin(generation, first)
+        if isinstance(self._job, FileSinkJob):  # what was cut off must not be in the header of a file that is read now
+            self._job._fission_update_header()
 
     def record(self, generation: int, number: int) -> None:
         """Main thread: record that `run` has returned for this compute block."""
