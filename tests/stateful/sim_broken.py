@@ -6,6 +6,7 @@ Otherwise the simulation proves nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -146,7 +147,7 @@ def release_before_sync() -> AbstractContextManager[None]:
 def a_torn_block_counts() -> AbstractContextManager[None]:
     """Let a sink count all of its file as whole blocks."""
     cut = SinkFile._cut
-    return _replace(SinkFile, _cut=lambda self, size: cut(self, max(size, self._written)))
+    return _replace(SinkFile, _cut=lambda self, size: cut(self, max(size, os.fstat(self._file).st_size)))
 
 
 def stored_value_released() -> AbstractContextManager[None]:
