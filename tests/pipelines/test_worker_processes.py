@@ -25,7 +25,11 @@ def values_of_one_file(cluster: Cluster, store: str) -> tuple[set[str], int]:
         assert manager.wait(60), cluster.logs()
         assert manager.failed_pipelines == 0 or store == "OneFileInParallel"
     made = (cluster.folder / "made").read_text().splitlines()
-    return set(json.loads((cluster.folder / "values.json").read_text())), len(made)
+    try:
+        return set(json.loads((cluster.folder / "values.json").read_text())), len(made)
+    except ValueError:  # two processes wrote into each other's text
+        assert store == "OneFileInParallel"
+        return set(), len(made)
 
 
 @pytest.mark.parametrize("store", ["OneFile", "OneFileInParallel"])
