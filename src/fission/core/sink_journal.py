@@ -192,7 +192,7 @@ def packed(entry: JournalEntry) -> bytes:
 
 
 def read_journal(path: Path) -> JournalContent:
-    """Return the whole records of a journal; none if there is no file.
+    """Return the intact records of a journal; none if there is no file.
 
     Raises:
         OSError: it cannot be read.
