@@ -18,6 +18,7 @@ import json
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -40,8 +41,10 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)")
 WANTED = {"page": 0.97, "panel": 0.98}
 #: The streams that a viewer has open.
 OPEN: dict[str, tuple[str, ...]] = {"alone": (), "page": ("/messages",), "panel": ("/messages", "/tap?pipe=1")}
-#: Seconds from the opening of a page until it is measured; arbitrary: its first answers are over.
+#: Seconds from the first answer to a page until it is measured; arbitrary: its first answers are over.
 SETTLE_S = 0.7
+#: Seconds that the first answer may take; arbitrary, far above what a busy machine needs.
+FIRST_ANSWER_S = 30.0
 
 
 @contextlib.contextmanager
@@ -61,7 +64,7 @@ def served(network: str = "chain") -> Iterator[tuple[int, dict[str, str], psutil
 
 
 class Stream:
-    """Reads a stream of the page in a thread, as a browser would. A context manager.
+    """Reads a stream of the page in a thread, as a browser would. A context manager, entered when the first answer has come.
 
     Attributes:
         bytes: number of bytes that have come.
@@ -83,6 +86,7 @@ class Stream:
         self._answer = self._connection.getresponse()
         assert self._answer.status == 200
         self._socket = self._connection.sock or self._answer.fp.raw._sock  # type: ignore[attr-defined]
+        self._begun = threading.Event()
         self._reader = threading.Thread(target=self._read)
 
     def _read(self) -> None:
@@ -90,17 +94,22 @@ class Stream:
             while chunk := self._answer.read1(1 << 16):
                 self.bytes += len(chunk)
                 self.updates += chunk.count(b"\nevent:") + chunk.startswith(b"event:")
+                self._begun.set()
 
     def __enter__(self) -> Stream:
         self._reader.start()
+        if not self._begun.wait(FIRST_ANSWER_S):
+            self._close()
+            raise RuntimeError(f"nothing has come from {self._path} within {FIRST_ANSWER_S:g} s")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._socket.shutdown(2)
+    def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join()
         self._connection.close()
-        if kind is None:
-            assert self.bytes, f"nothing has come from {self._path}"
 
 
 def client_process() -> psutil.Process:

@@ -359,6 +359,58 @@ def test_finish_in_the_middle_ends_both_sides(fission: CommandLine, head: bool) 
     assert out.count("  finished") == 3
 
 
+#: Jobs that finish without a last result, in each of the loops that FISSION has for sources and for jobs with inputs.
+FINISH_WITHOUT_A_RESULT = """
+class Source(PythonJob):
+    def setup(self):
+        self.n = 0
+    def run(self):
+        self.n += 1
+        if self.n == 4:
+            return self.finish()
+        return self.n
+class Kept(Source):
+    CHECKPOINT = 1
+class Flagged(Source):
+    HEAD = True
+class Steps(PythonJob):
+    def run(self):
+        yield from (1, 2, 3)
+        self.finish()
+        yield None
+class Through(PythonJob):
+    def run(self, value):
+        if value == 4:
+            return self.finish()
+        return value
+class KeptThrough(Through):
+    CHECKPOINT = 1
+    def setup(self):
+        self.n = 0
+class FlaggedThrough(Through):
+    HEAD = True
+"""
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_finish_without_a_result_notifies_the_jobs_after_it(fission: CommandLine, outputs: int) -> None:
+    finishing, listed, names = ["Source", "Kept", "Flagged", "Steps", "Through", "KeptThrough", "FlaggedThrough"], [], []
+    for place, job in enumerate(finishing):
+        inputs, pipes = "", [f"PicklePipe({10 * place + number})" for number in range(1, outputs + 1)]
+        if "Through" in job:
+            inputs = f"inputs=[PicklePipe({10 * place})], "
+            listed.append(f"Endless(outputs=[PicklePipe({10 * place})]),")
+        listed.append(f"{job}({inputs}outputs=[{', '.join(pipes)}]),")
+        for pipe in pipes:
+            listed.append(f'CSVSinkJob("result.csv", inputs=[{pipe}]),')
+            names.append(f"{len(listed)}/result.csv")
+    fission.project(network(FINISH_WITHOUT_A_RESULT, "\n".join(listed)))
+    out, err = simulate(fission)
+    assert {name: column(folder(fission, name)) for name in names} == {name: [1, 2, 3] for name in names}
+    assert out.count("  finished") == len(listed)
+    assert "returned None" not in err
+
+
 def test_finish_of_one_of_two_consumers_leaves_the_other_at_work(fission: CommandLine) -> None:
     jobs = """
     class Enough(PythonJob):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import logging
 import pickle
 import sys
@@ -14,6 +15,7 @@ from fission.core.base import JOBS as CURRENT_JOBS
 from fission.core.base import BaseNode
 from fission.core.nodes import MultiNode
 from fission.errors import ConfigError, UnknownNameError, UserError
+from fission.project import undefined_names
 from fission.project.config import Config, find_project, list_networks, load
 from fission.project.settings import SETTINGS
 from tests.project.projects import FIRST, HEAD, PAIR, faults, loaded, one_fault, project
@@ -282,6 +284,12 @@ RAISES = [
     ("JOBS = [SourceJob(output=[])]\n", f"got an unexpected keyword argument 'output' (called from net/config.py:{FIRST})"),
     ("import net.bad\n", "net/bad.py:2: RuntimeError: boom"),
     ("import net.broken\n", "net/broken.py:1: SyntaxError: "),
+    ("JOBS = [SourceJop(outputs=[])]\n", f"net/config.py:{FIRST}: NameError: name 'SourceJop' is not defined; did you mean 'SourceJob'?"),
+    ("xyzzy\n", f"net/config.py:{FIRST}: NameError: name 'xyzzy' is not defined"),
+    (
+        "import net.forgets\n",
+        "net/forgets.py:1: NameError: name 'PythonJob' is not defined; import it: from fission.core.jobs import PythonJob (",
+    ),
     ("exit(3)\n", f"net/config.py:{FIRST}: SystemExit: 3"),
     ("raise Exception\n", f"net/config.py:{FIRST}: Exception"),
     ("x = '\\0'\n\0", "null bytes"),
@@ -291,7 +299,22 @@ RAISES = [
 @pytest.mark.parametrize(("line", "text"), RAISES, ids=[repr(line) for line, _ in RAISES])
 def test_an_exception_of_the_config_is_reported_with_the_users_line(tmp_path: Path, line: str, text: str) -> None:
     files = {"net/bad.py": "def f():\n    raise RuntimeError('boom')\n\n\nf()\n", "net/broken.py": "def\n"}
+    files["net/forgets.py"] = "class Job(PythonJob): pass\n"
     assert text in one_fault(tmp_path, HEAD + line, files)
+
+
+def test_all_names_that_a_config_forgets_to_import_are_in_one_line(tmp_path: Path) -> None:
+    config = "PIPE, JSONPipe = PIPES[1], 1\nJOBS = [CSVSinkJob('a.csv', inputs=[PicklePipe(1)]), LoggingSinkJob(JSONPipe), Unknown()]\n"
+    config += "def later(BytesPipe): return BytesPipe, BaseNode\nclass MicrophoneJob: pass\nMicrophoneJob()\n"
+    assert one_fault(tmp_path, config) == (
+        "net/config.py:1: NameError: name 'PIPES' is not defined; import them: from fission.core.jobs import CSVSinkJob, LoggingSinkJob; "
+        "from fission.core.pipes import PicklePipe; from fission.core.nodes import BaseNode; from fission.core.base import PIPES"
+    )
+
+
+def test_every_module_that_the_advice_names_exists() -> None:
+    for module in undefined_names.SOURCES:
+        assert importlib.import_module(module).__all__
 
 
 def test_a_config_that_fails_still_reports_its_other_faults(tmp_path: Path) -> None:

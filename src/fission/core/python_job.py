@@ -136,7 +136,7 @@ class PythonJob(BaseJob):
         """
 
     def finish(self) -> None:
-        """Make this block the job's last: the result of this `run` is still sent.
+        """Make this block the job's last: the result of this `run` is still sent, unless it is None.
 
         Call it only in `run`.
         """

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fission.errors import Fault, UserError
+from fission.project import undefined_names
 from fission.project.names import did_you_mean, nearest
 
 _MISSING_NAME = re.compile(r"cannot import name '([^']+)' from")
@@ -105,6 +106,8 @@ def exception_fault(error: BaseException, root: Path, default: str) -> Fault:
         text += _missing_module(error.name, root)
     elif isinstance(error, ImportError):
         text += _missing_name(error)
+    elif isinstance(error, NameError):
+        text += undefined_names.advice(error)
     if frames and frames[0] != where:
         text += f" (called from {frames[0]})"
     return Fault(text, where)
