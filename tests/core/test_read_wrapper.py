@@ -20,6 +20,11 @@ class Line(BasePipe):
         return file.readline()
 
 
+class Next(BasePipe):
+    def read(self, file: Any) -> Any:
+        return next(file)
+
+
 class Stripped(BasePipe):
     BLOCK_SIZE = "line"
 
@@ -87,6 +92,7 @@ class Packs(BasePipe):
 LINES = b"one\ntwo\n"
 CASES = [
     (Line, LINES, [b"one\n", b"two\n"], [b"one\n", b"two\n"]),
+    (Next, LINES, [b"one\n", b"two\n"], [b"one\n", b"two\n"]),
     (Stripped, LINES, [b"one", b"two"], [b"one", b"two"]),
     (Prefixed, b"\3\0\0\0one\2\0\0\0no", [b"\3\0\0\0one", b"\2\0\0\0no"], [b"one", b"no"]),
     (Number, struct.pack("<ii", 7, -8), [struct.pack("<i", 7), struct.pack("<i", -8)], [7, -8]),
@@ -113,13 +119,17 @@ def test_each_block_is_framed_and_can_be_read_again(kind: type[BasePipe], writte
         assert [pipe.unpack(pipe.read(io.BytesIO(block))) for block in found] == values
 
 
-@pytest.mark.parametrize("size", [-1, 0, 1, 3, 4, 9])
-def test_a_block_reader_reads_as_a_file_does(size: int) -> None:
+@pytest.mark.parametrize("size", [-1, 0, 1, 3, 4, 9, None])
+def test_a_block_reader_reads_as_a_file_does(size: int | None) -> None:
     reading, writing = os.pipe()
     os.write(writing, LINES)
     os.close(writing)
     reader, file = BlockReader(reading, "test"), io.BytesIO(LINES)
-    assert [reader.readline(size), reader.readline(size), reader.read(size)] == [file.readline(size), file.readline(size), file.read(size)]
+    length = -1 if size is None else size
+    assert [reader.readline(length), reader.readline(length)] == [file.readline(length), file.readline(length)]
+    assert reader.read(size) == file.read(size)
+    assert list(reader) == list(file)
+    assert next(reader, None) is None
     os.close(reading)
 
 

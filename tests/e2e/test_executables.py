@@ -658,3 +658,47 @@ def test_an_executable_that_must_stop_while_it_starts_can_say_goodbye(monkeypatc
         assert host._program is not None
         for close in (*host._program._ours, *(lambda one=one: one for one in host._program._theirs)):  # what a process leaves to its end
             os.close(close())
+
+
+NAIVE = """
+import struct
+from fission.core.pipes import BasePipe
+
+class Sized(BasePipe):
+    BLOCK_SIZE = "sized"
+    def read(self, file):
+        return file.read(struct.unpack("<I", file.read(4))[0])
+
+class Line(BasePipe):
+    BLOCK_SIZE = "line"
+    def read(self, file):
+        return next(file)
+"""
+#: Writes the same three words as lines and with their sizes; MISSING bytes of the second stream are left out.
+THREE_WORDS = """
+import struct, sys
+open(sys.argv[2], "wb").write(b"".join(b"w%d\\n" % number for number in range(3)))
+text = b"".join(struct.pack("<I", 2) + b"w%d" % number for number in range(3))
+open(sys.argv[4], "wb").write(text[: len(text) - MISSING])
+"""
+
+
+@pytest.mark.parametrize("missing", [0, 4], ids=["between blocks", "inside a block"])
+def test_the_end_of_the_stream_is_the_end_however_read_reports_it(fission: CommandLine, missing: int) -> None:
+    """Inside a block it remains an error of the pipe or of the program."""
+    jobs = f"""
+{NAIVE}
+class Three(ExecutableJob):
+    EXECUTABLE = sys.executable
+    PARAMETERS = "script.py"
+    DEPENDENCIES = "net/source"
+    RESTARTS = 0
+"""
+    listed = "Three(outputs=[Line(1), Sized(2)]), Show(inputs=[Line(1), Sized(2)])"
+    done = simulate(fission, listed, jobs=jobs, py=THREE_WORDS.replace("MISSING", str(missing)), exit_code=1 if missing else 0)
+    if missing:
+        assert "is not a block of Sized 2: error: unpack requires a buffer of 4 bytes" in done.stderr
+    else:
+        assert printed(done.stdout, "Show 2") == [f"got b'w{number}\\n' b'w{number}'" for number in range(3)]
+        for pipe, kind in (("Line 1", "StopIteration"), ("Sized 2", "error: unpack")):
+            assert f"{pipe}: at the end of the stream it raised {kind}" in log_of(fission)

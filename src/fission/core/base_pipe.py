@@ -75,8 +75,8 @@ class _Recorder:
     def peek(self, size: int = 0) -> bytes:
         return bytes(self._file.peek(size))  # type: ignore[attr-defined]
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._file.read(-1 if size is None else size)
         self._taken += data
         return data
 
@@ -92,7 +92,12 @@ class _Recorder:
         return len(data)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
 
 
 def _is_pipe_id(value: Any) -> bool:

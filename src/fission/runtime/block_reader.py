@@ -40,14 +40,16 @@ class BlockReader:
         self._descriptor = descriptor
         self._owner = owner
         self._data = bytearray()
+        self._received = 0
         self._said = False
         self._pumped: int | None = None  # descriptor to read from after a call of `fileno`
         self.ended = False
         self.waits: tuple[int, int, float] | None = None
         self.before_wait: Callable[[], None] = lambda: None
 
-    def read(self, size: int = -1) -> bytes:
-        """Return up to ``size`` bytes, fewer only at the end."""
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to ``size`` bytes, fewer only at the end; all if it is negative or None."""
+        size = -1 if size is None else size
         if size >= LARGE_BYTES and self._pumped is None:
             return self._read_large(size)
         while size < 0 or len(self._data) < size:
@@ -112,6 +114,7 @@ class BlockReader:
             count = 0 if self.ended else os.readv(self._descriptor, [view[there:]])
             self.waits, self._said = None, False
             there += count
+            self._received += count
             if not count:
                 self.ended = True
                 break
@@ -149,6 +152,11 @@ class BlockReader:
         return bytes(self._data)
 
     @property
+    def consumed(self) -> int:
+        """Number of bytes that were read from this object, except by way of `fileno`."""
+        return self._received - len(self._data)
+
+    @property
     def shared(self) -> bool:
         """Whether `fileno` was called, so that others read from the descriptor too."""
         return self._pumped is not None
@@ -171,7 +179,12 @@ class BlockReader:
             self._pumped, self.ended = None, True
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
 
     def _fill(self, wanted: int) -> bool:
         chunk = self._next(wanted - len(self._data), READ_BYTES)
@@ -193,6 +206,7 @@ class BlockReader:
             chunk = os.read(self._pumped, max(1, missing))
         self.waits, self._said = None, False
         self.ended = not chunk
+        self._received += len(chunk)
         return chunk
 
     def _read_large(self, size: int) -> bytes:
@@ -206,6 +220,7 @@ class BlockReader:
             count = os.readv(self._descriptor, [view[there:]])
             self.waits, self._said = None, False
             there += count
+            self._received += count
             self.ended = not count
         return bytes(view[:there])
 

@@ -302,13 +302,25 @@ class ExecutableOutputs:
 
 
 def _block(pipe: Any, reader: Any) -> bytes:
-    """Return the next block; empty at the end."""
+    """Return the next block; empty at the end.
+
+    The end between two blocks is an end whatever the pipe raises there: a user's `read` may not
+    expect it, as in ``struct.unpack("<I", file.read(4))``.
+    """
+    before = reader.consumed
     try:
         return bytes(pipe.read_wrapper(reader))
     except SystemExit:
         if reader.ended:  # pipes written for the first FISSION exit at the end
             return b""
         raise
+    except EOFError:
+        raise
+    except Exception as why:
+        if not reader.ended or reader.shared or reader.consumed > before:
+            raise
+        log.warning("%s: at the end of the stream it raised %s instead of EOFError; this is the end of the stream", pipe, error_text(why))
+        return b""
 
 
 def pipe_size(pipe: Any) -> int:
