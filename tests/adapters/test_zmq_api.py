@@ -175,5 +175,5 @@ def test_a_client_that_sends_too_much_is_disconnected_and_others_are_served() ->
 
 
 def test_an_address_in_use() -> None:
-    with serving(bytes.upper) as (api, _, _), pytest.raises(UserError, match=r"the Router's api address .* is in use by another program"):
+    with serving(bytes.upper) as (api, _, _), pytest.raises(UserError, match=r"the Router's api address .* is in use by process \d+ \("):
         ApiServer(api, "tcp://127.0.0.1:9")

@@ -213,10 +213,13 @@ def test_a_port_that_is_taken_is_named(fission: CommandLine, project: Path) -> N
         other.listen()
         port = other.getsockname()[1]
         refused = fission.run("net", "dashboard", "--port", str(port), "--no-browser", exit_code=2)
-    assert (
-        refused.stderr
-        == f"Error: the page cannot be served at 127.0.0.1, port {port}: Address already in use; choose another one with --port\n"
-    )
+        run = fission.run("net", "simulate", "--for", "0.1", "--dashboard", str(port), exit_code=0)
+    start = f"the page cannot be served at 127.0.0.1, port {port}: Address already in use by process {os.getpid()} ("
+    assert refused.stderr.startswith(f"Error: {start}")
+    assert refused.stderr.endswith("); choose another one with --port\n")
+    warning = next(line for line in run.stderr.splitlines() if "not served" in line)
+    assert warning.startswith(f"Warning: the page is not served: {start}")
+    assert warning.endswith("); choose another one with --dashboard ADDR, or DASHBOARD in config.py")
 
 
 @pytest.mark.parametrize("by", ["option", "config"])

@@ -238,7 +238,8 @@ def test_a_second_router_is_refused(cluster: Cluster) -> None:
     eventually(lambda: "Entering main loop" in cluster.daemons[0].said, 20, cluster.logs)
     second = cluster.start("Router", state=str(cluster.folder / "other.sqlite"))
     assert second.process.wait(20) == 1
-    assert "is in use by another program, maybe by another Router: there can be only one" in second.said
+    assert f"is in use by process {cluster.daemons[0].process.pid} (" in second.said
+    assert "), maybe by another Router: there can be only one" in second.said
     api, broadcast = free_ports(2)
     third = cluster.start("Router", api=["127.0.0.1", api], broadcast=["127.0.0.1", broadcast])
     assert third.process.wait(20) == 1

@@ -13,6 +13,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from fission.core.addresses import bracketed, is_ip, split_host_port
 from fission.errors import UserError
+from fission.posix.port_users import by_user_of
 
 #: Maximum size of a message in bytes; a peer that sends more is disconnected. Oversized messages below this limit get an error.
 HANG_UP = 64 * 1024 * 1024
@@ -129,7 +130,9 @@ def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
         socket.bind(f"tcp://{bracketed(found[0])}:{port}" if found else address)
     except zmq.ZMQError as error:
         if error.errno == zmq.EADDRINUSE:
-            reason = "is in use by another program, maybe by another Router: there can be only one; stop it, or choose another port"
+            user = by_user_of("0.0.0.0" if host == "*" else found[0] if found else host, int(port))
+            maybe = "maybe by another Router: there can be only one; stop it, or choose another port"
+            reason = f"is in use{user or ' by another program'}, {maybe}"
         else:
             reason = f"cannot be bound: {error.strerror}"
         raise UserError(f"the Router's {name} address {address} {reason}") from None

@@ -10,7 +10,7 @@ import click
 class PipelinesPage:
     """The page of a Router's pipelines."""
 
-    def __init__(self, api: str, keys: Path | None, at: tuple[str, int], *, browser: bool, err: bool) -> None:
+    def __init__(self, api: str, keys: Path | None, at: tuple[str, int], *, browser: bool, err: bool, choose: str) -> None:
         """Prepare; `start` serves it.
 
         Args:
@@ -19,6 +19,7 @@ class PipelinesPage:
             at: host and port of the page.
             browser: whether to open it in a browser, if there is a desktop.
             err: whether the address is printed to standard error.
+            choose: the option with which the user chooses another port.
 
         Raises:
             DaemonError: the keys cannot be used.
@@ -26,7 +27,7 @@ class PipelinesPage:
         from fission.dashboard.router_client import RouterConnection
 
         self._connection = RouterConnection(api.replace("*", "127.0.0.1"), keys)
-        self._at, self._browser, self._err = at, browser, err
+        self._at, self._browser, self._err, self._choose = at, browser, err, choose
 
     def start(self) -> None:
         """Serve the page until Ctrl-C or SIGTERM, with less priority than the pipelines.
@@ -40,7 +41,7 @@ class PipelinesPage:
         from fission.dashboard.server import serve
 
         polite()
-        serve(lambda: PipelinesSite(RouterClient(self._connection)), *self._at, self._announce)
+        serve(lambda: PipelinesSite(RouterClient(self._connection)), *self._at, self._announce, choose=self._choose)
 
     def _announce(self, address: str) -> None:
         from fission.cli.pictures import open_on_desktop

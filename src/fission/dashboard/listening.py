@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from ipaddress import ip_address
 
 from fission.core.addresses import bracketed, canonical, is_any, is_ip
 from fission.errors import UserError
+from fission.posix.port_users import by_user_of
 
 #: Names and addresses of this machine that need no network.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -52,13 +54,14 @@ class Listening:
         return bracketed(host)
 
 
-def listen(host: str, port: int, most_connections: int) -> Listening:
+def listen(host: str, port: int, most_connections: int, choose: str) -> Listening:
     """Return a listening socket.
 
     Args:
         host: an address or a name of this machine; 0.0.0.0 or :: for all of its addresses.
         port: 0 for a free one.
         most_connections: that may wait to be accepted.
+        choose: where the user chooses another port, for the message.
 
     Raises:
         UserError: the address is in use, or not one of this machine.
@@ -77,9 +80,10 @@ def listen(host: str, port: int, most_connections: int) -> Listening:
             listener.close()
             raise
     except (OSError, UnicodeError) as why:
-        raise UserError(
-            f"the page cannot be served at {host}, port {port}: {getattr(why, 'strerror', None) or why}; choose another one with --port"
-        ) from None
+        reason = getattr(why, "strerror", None) or str(why)
+        if getattr(why, "errno", None) == errno.EADDRINUSE:
+            reason += by_user_of(str(address[0]), port)
+        raise UserError(f"the page cannot be served at {host}, port {port}: {reason}; choose another one with {choose}") from None
     listener.setblocking(False)
     return Listening(listener, host, listener.getsockname()[1])
 

@@ -51,7 +51,15 @@ class Site(Protocol):
         ...
 
 
-def serve(make: Callable[[], Site], host: str, port: int, announce: Callable[[str], None], *, while_open: int | None = None) -> None:
+def serve(
+    make: Callable[[], Site],
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    *,
+    while_open: int | None = None,
+    choose: str = "--port",
+) -> None:
     """Serve a page until SIGINT or SIGTERM. Blocks.
 
     At a loopback address it is served by HTTP, with the token that this user's pages always have;
@@ -63,6 +71,7 @@ def serve(make: Callable[[], Site], host: str, port: int, announce: Callable[[st
         port: 0 for a free one.
         announce: called with the address to open, which ends with the token if it is announced.
         while_open: descriptor of a pipe, at whose end the server ends as well; None: no such pipe.
+        choose: where the user chooses another port, for the message.
 
     Raises:
         UserError: the address cannot be bound, the browser libraries are missing, or tokens or the
@@ -71,7 +80,7 @@ def serve(make: Callable[[], Site], host: str, port: int, announce: Callable[[st
     if not (PAGE / "libraries").is_dir():
         raise UserError("the page's browser libraries are missing in this source tree; fetch them: make browser")
     keys = default_folder()
-    found = listen(host, port, MOST_CONNECTIONS)
+    found = listen(host, port, MOST_CONNECTIONS, choose)
     with found.listener:
         scheme, certificate = "http", None
         if found.is_local:

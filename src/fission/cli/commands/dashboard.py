@@ -39,4 +39,6 @@ def command(session: Session, port: int, host: str, no_browser: bool, while_open
         if not no_browser:
             open_on_desktop(address)
 
-    serve(lambda: NetworkSite(folder), host, port, announce, while_open=while_open)
+    # a run starts this command for its page, whose address is not given here
+    choose = "--port" if while_open is None else "--dashboard ADDR, or DASHBOARD in config.py"
+    serve(lambda: NetworkSite(folder), host, port, announce, while_open=while_open, choose=choose)

@@ -267,7 +267,7 @@ def _page(options: Any) -> Callable[[], Any] | None:
     from fission.cli.pipelines_page import PipelinesPage
     from fission.dashboard import server  # noqa: F401 - a missing extra is reported here, once
 
-    return lambda: PipelinesPage(options["api"], options["keys"], options["page_at"], browser=True, err=True)
+    return lambda: PipelinesPage(options["api"], options["keys"], options["page_at"], browser=True, err=True, choose="--dashboard ADDR")
 
 
 def _warn_of_secrets(arguments: Iterable[str]) -> None:

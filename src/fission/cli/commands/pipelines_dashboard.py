@@ -31,4 +31,4 @@ def command(port: int, host: str, no_browser: bool, api: str, keys: Path | None)
     and start again: the page follows.
     """
     interrupts.loaded()
-    PipelinesPage(api, keys, (host, port), browser=not no_browser, err=False).start()
+    PipelinesPage(api, keys, (host, port), browser=not no_browser, err=False, choose="--port").start()

@@ -5,26 +5,20 @@ CLIENT_IP gives the address, and the ports begin at PORT.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import psutil
 
 from fission.core.addresses import host_port, is_ip
 from fission.errors import EngineError, UserError
+from fission.posix.port_users import by_user_of
 from fission.project.config import LoadedNetwork
 
 #: Seconds between two looks whether this machine has got its address; arbitrary.
 AGAIN_S = 1.0
 #: The sockets that listen there: (kind of socket, port minus PORT).
 SOCKETS = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2))
-#: Commands of a network that listen for nodes.
-COMMANDS = ("run", "collect", "allocate", "senddata", "removedata")
 
 
 class NoAddressError(UserError):
@@ -115,27 +109,8 @@ def check_ports(loaded: LoadedNetwork, ip: str) -> None:
             if why.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
             what = "UDP port" if kind is socket.SOCK_DGRAM else "TCP port"
-            user = _user_of(ip, port + offset) if why.errno == errno.EADDRINUSE else ""
+            user = by_user_of(ip, port + offset) if why.errno == errno.EADDRINUSE else ""
             raise EngineError(
                 f"cannot listen at {host_port(ip, port + offset)} ({what}): {why.strerror}{user}; give this network another PORT in "
                 f"{loaded.name}/config.py, and start services of its nodes with it: fission node --port PORT"
             ) from None
-
-
-def _user_of(ip: str, port: int) -> str:
-    """Return the process that uses a port, in words; empty if unknown (it is another user's)."""
-    with contextlib.suppress(psutil.Error, OSError, RuntimeError):
-        for one in psutil.net_connections("inet"):
-            here = one.laddr and one.laddr.port == port and one.laddr.ip in (ip, "0.0.0.0", "::")
-            if here and one.pid and (one.type == socket.SOCK_DGRAM or one.status == psutil.CONN_LISTEN):
-                return f" by {_described(psutil.Process(one.pid))}"
-    return ""
-
-
-def _described(process: psutil.Process) -> str:
-    words = process.cmdline()
-    command = next((index for index, word in enumerate(words) if word in COMMANDS and index > 0), 0)
-    if command and not words[command - 1].startswith("-") and os.sep not in words[command - 1]:
-        project = Path(process.cwd())
-        return f"the network {words[command - 1]} of {project} (process {process.pid})"
-    return f"process {process.pid} ({' '.join(words)[:80] or process.name()})"
