@@ -15,6 +15,7 @@ from fission.cli.fitted_table import GAP, LEFT_OUT, Column, FittedTable, shorten
 from fission.cli.jobs_table import COLUMNS as JOB_COLUMNS
 from fission.cli.nodes_table import COLUMNS as NODE_COLUMNS
 from fission.cli.nodes_table import link_lines
+from fission.cli.paths_table import COLUMNS as PATH_COLUMNS
 
 NAMES = st.text(st.sampled_from("abz09_ 音声分離器é̈"), min_size=1, max_size=60)
 SHARES = ("busy", "idle", "starved", "blocked")
@@ -136,6 +137,17 @@ def test_links_between_nodes_with_long_names_are_no_table_that_does_not_fit() ->
     nodes = [{"name": name, "up": True, "links": {other: links[other] for other in names if other != name}} for name in names]
     assert link_lines(nodes, 80) == ["", "TQ between 4 nodes: too many for a table; see status --json"]
     assert len(link_lines(nodes, 200)) == 6
+
+
+@given(NAMES, NAMES, st.sampled_from([40, 60, 80]))
+def test_no_path_from_source_to_sink_becomes_one_letter(source: str, sink: str, width: int) -> None:
+    """Both names are needed; what is missing in a narrow terminal is taken from the longer one first."""
+    path = {"source_name": source, "sink_name": sink, "blocks": 9, "late": None, "judged": None}
+    path |= dict.fromkeys(("min_s", "p50_s", "p99_s", "uncertainty_s"), 0.1234)
+    table = FittedTable(PATH_COLUMNS, [path], width)
+    assert all(cell_len(line) <= width for line in table.lines())
+    assert table.widths["FROM"] >= min(max(4, cell_len(source)), 7)
+    assert table.widths["TO"] >= min(cell_len(sink), 7)
 
 
 class CutTable(FittedTable):

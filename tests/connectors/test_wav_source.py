@@ -166,12 +166,22 @@ def test_what_can_no_longer_be_decoded_is_one_line() -> None:
         (b"no sound at all", "'in.wav' must be a WAV, FLAC or OGG file, but is not: "),
         (b"RIFF\x04\0\0\0WAVE", "'in.wav' must be a WAV, FLAC or OGG file, but is not: "),
         ("header", "'in.wav' must have samples, but has a header only"),
+        ("title", "'in.wav' must have samples, but has a header only"),
+        ("unfinished", "'in.wav' must have samples, but its header says 0 bytes of samples, and 36000 bytes follow: the program that "),
         ("folder", "path must be a regular file, which can be read again after a failure, but 'in.wav' is not"),
     ],
 )
 def test_a_bad_file_is_one_line(content: bytes | str | None, text: str) -> None:
     if content == "header":
         soundfile.write("in.wav", noise[:0], RATE)
+    elif content == "title":
+        soundfile.write("in.wav", noise[:0], RATE)
+        written = Path("in.wav").read_bytes() + b"LIST\x04\0\0\0INFO"
+        Path("in.wav").write_bytes(written[:4] + (len(written) - 8).to_bytes(4, "little") + written[8:])
+    elif content == "unfinished":
+        soundfile.write("in.wav", noise, RATE)
+        written = Path("in.wav").read_bytes()
+        Path("in.wav").write_bytes(written[:4] + b"\x24\0\0\0" + written[8:40] + bytes(4) + written[44:])
     elif content == "folder":
         Path("in.wav").mkdir()
     elif isinstance(content, bytes):

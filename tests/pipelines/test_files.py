@@ -117,6 +117,7 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path: Path) -> None:
   data: 3
   priority: high
 - graph: {A: B, B: A}
+  priority: high
 - 3
 - graph: {X: Y}
   graph: {X: Z}
@@ -132,13 +133,14 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path: Path) -> None:
         "pipeline 1: A: retries must be",
         "pipeline 1: A: timeout must be",
         "pipeline 1: a pipeline's data must be a dict or None, but is 3",
+        "pipeline 2: a pipeline's priority must be",
         "pipeline 2: the pipeline has no starter",
         "pipeline 3: a pipeline must have a graph, but is 3",
-        "the key 'graph' appears twice, in lines 9 and 10",
-        "the key 'x' appears twice, in lines 11 and 11",
+        "the key 'graph' appears twice, in lines 10 and 11",
+        "the key 'x' appears twice, in lines 12 and 12",
     ):
         assert fault in said, said
-    assert len(said.splitlines()) == 11, said
+    assert len(said.splitlines()) == 12, said
 
 
 def test_a_priority(tmp_path: Path) -> None:

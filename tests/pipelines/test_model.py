@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,13 @@ def test_str_and_save_dot(tmp_path: Path) -> None:
     assert (tmp_path / "graph.dot").read_text() == text + "\n"
     assert repr(pipeline) == "<Pipeline: A, B, C>"
     assert repr(Pipeline({Job("A"): None}, data={"x": 1})) == "<Pipeline: A, data=...>"
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\", '\\"', 'x";y->"z'])
+def test_any_workers_name_is_one_node_of_the_graph(name: str) -> None:
+    ends = str(Pipeline({Job(name): Job("end")})).splitlines()[-2].strip().removesuffix(' -> "end";')
+    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"', ends), ends
+    assert ends[1:-1].replace('\\"', '"').replace("\\\\", "\\") == name
 
 
 def test_a_worker_without_process() -> None:

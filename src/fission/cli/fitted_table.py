@@ -104,9 +104,13 @@ class FittedTable:
             self._share_out(whole, width - _line(self.widths, shown))
 
     def _share_out(self, whole: Mapping[str, int], spare: int) -> None:
-        """Give what is spare to shortened columns; take from them what is missing."""
-        for name in [name for name in self.widths if self._columns[name].least]:
-            more = max(1 - self.widths[name], min(whole[name] - self.widths[name], spare))
+        """Give what is spare to shortened columns; take from them what is missing, from the widest first."""
+        shortened_ones = [name for name in self.widths if self._columns[name].least]
+        while spare < 0 and shortened_ones and (widest := max(shortened_ones, key=self.widths.__getitem__)) and self.widths[widest] > 1:
+            self.widths[widest] -= 1
+            spare += 1
+        for name in shortened_ones:
+            more = max(0, min(whole[name] - self.widths[name], spare))
             self.widths[name] += more
             spare -= more
 

@@ -107,10 +107,11 @@ def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
     data, priority = document.get("data"), document.get("priority", 0)
     _try(lambda: Pipeline([(Job("A"), None)], data=data), faults)
     _try(lambda: Pipeline([(Job("A"), None)], priority=priority), faults)
-    if faults:
+    if wrong or len(jobs) < len(names):
         return None, faults
     pairs = [(jobs[before], None if after is None else jobs[after]) for before, after in edges]
-    return _try(lambda: Pipeline(pairs, data=data, priority=priority), faults), faults
+    _try(lambda: Pipeline(pairs), faults)  # a circle is a fault like others
+    return (None if faults else Pipeline(pairs, data=data, priority=priority)), faults
 
 
 def _try(make: Callable[[], T], faults: list[str]) -> T | None:

@@ -286,7 +286,8 @@ class Pipeline:
         seen: dict[str, int] = {}
         for job in self.jobs:
             seen[job.worker_name] = count = seen.get(job.worker_name, 0) + 1
-            found.append(f'"{job.worker_name}"' if count == 1 else f'"{job.worker_name} {count}"')
+            name = job.worker_name.replace("\\", r"\\").replace('"', r"\"")
+            found.append(f'"{name}"' if count == 1 else f'"{name} {count}"')
         return found
 
     def save_dot(self, filename: str | Path, encoding: str = "utf-8") -> None:

@@ -12,6 +12,8 @@ from fission.errors import DefinitionError, error_text
 
 #: Sizes in the header of a file that was written to a pipe, where they are not known.
 _STREAMED = (0, 2**32 - 1)
+#: How the files begin whose sizes are in chunks; the sizes of RIFX have the most significant byte first.
+_RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _LAST_PAGE_BYTES = 1 << 16  # an OGG page has at most 65,307 bytes
 _OGG_FLAGS, _OGG_LAST = 5, 4  # position of a page's flags, and the flag of the last one (RFC 3533)
 #: dtypes that hold the samples of a file exactly, by libsndfile's subtype; for all others int16.
@@ -60,7 +62,7 @@ def open_sound(job: str, path: Path) -> Any:
         raise DefinitionError(f"{job}: {shown} must be a WAV, FLAC or OGG file, but is not: {text}") from None
     if not sound.frames:
         sound.close()
-        raise DefinitionError(f"{job}: {shown} must have samples, but has a header only")
+        raise DefinitionError(f"{job}: {shown} must have samples, but {_no_samples(path)}")
     return sound
 
 
@@ -93,7 +95,7 @@ def cut_off(path: Path) -> str:
     """
     with path.open("rb") as file:
         start = file.read(12)
-        if start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and start[8:] == b"WAVE":
+        if start[:4] in _RIFF and start[8:] == b"WAVE":
             return _missing_of_wav(file, path.stat().st_size, start[:4])
         if start[:4] == b"OggS":
             file.seek(max(0, path.stat().st_size - _LAST_PAGE_BYTES))
@@ -104,22 +106,45 @@ def cut_off(path: Path) -> str:
     return ""
 
 
+def _no_samples(path: Path) -> str:
+    """Return in words what a file has that is empty according to its own header."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+        order = {b"RIFF": "<I", b"RIFX": ">I"}.get(start[:4])
+        if order is None or start[8:] != b"WAVE" or _length_of_data(file, start[:4]) is None:
+            return "has a header only"
+        there = size - file.tell()
+    if there <= 0 or struct.unpack(order, start[4:8])[0] == size - 8:  # what follows is another chunk, as a title
+        return "has a header only"
+    return (
+        f"its header says 0 bytes of samples, and {there} bytes follow: the program that wrote it was stopped before it wrote the length; "
+        "repair it: ffmpeg -i OLD.wav NEW.wav"
+    )
+
+
 def _missing_of_wav(file: Any, size: int, kind: bytes) -> str:
+    length = _length_of_data(file, kind)
+    if length is None:
+        return "it has no data chunk"
+    there = size - file.tell()
+    return "" if length in _STREAMED or length <= there else f"its header says {length} bytes of samples, but {there} are there"
+
+
+def _length_of_data(file: Any, kind: bytes) -> int | None:
+    """Return the number of bytes of samples by the header, and leave the file at the first of them; None: there is no such header."""
     order = ">" if kind == b"RIFX" else "<"
     place, long_size = 12, 0
     while True:
         file.seek(place)
         head = file.read(8)
         if len(head) < 8:
-            return "it has no data chunk"
-        name, length = head[:4], struct.unpack(f"{order}I", head[4:])[0]
+            return None
+        name, length = head[:4], int(struct.unpack(f"{order}I", head[4:])[0])
         if name == b"ds64":
             long_size = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
         if name == b"data":
-            if kind in (b"RF64", b"BW64") and length == _STREAMED[1]:
-                length = long_size
-            there = size - place - 8
-            return "" if length in _STREAMED or length <= there else f"its header says {length} bytes of samples, but {there} are there"
+            return long_size if kind in (b"RF64", b"BW64") and length == _STREAMED[1] else length
         place += 8 + length + length % 2
 
 
