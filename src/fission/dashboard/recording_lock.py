@@ -12,15 +12,20 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fission.posix.lock_files import open_lock
+
+#: Beside the folder of the recordings.
+LOCK_FILE = ".fission-recording-lock"
+
 
 @contextlib.contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep other servers from starting a recording in a folder meanwhile. Blocks while they do.
 
     Raises:
-        OSError: the folder cannot be opened.
+        OSError: the lock's file, beside the folder, cannot be written.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = open_lock(folder.parent / LOCK_FILE)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from fission.durable import write_whole
+from fission.posix.lock_files import open_lock
 
 if TYPE_CHECKING:
     from fission.adapters.sqlalchemy_results import SqlResults
@@ -123,7 +124,7 @@ class FileStore:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
-        with open(path.with_suffix(".lock"), "w") as file:
+        with open(open_lock(path.with_suffix(".lock")), "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -42,6 +42,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 
 from fission.errors import UserError
 from fission.ports.pipeline_store import StoreAway, StoreLost
+from fission.posix.lock_files import open_lock
 
 META = MetaData()
 BIG = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments only a plain INTEGER
@@ -234,7 +235,7 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             used, there = Path(f"{path}.lock").exists(), path.exists()
             self._emptied = used and there and path.stat().st_size < SMALLEST  # SQLite treats an empty file as a new database
-            self._lock_file = open(f"{path}.lock", "w")  # noqa: SIM115 - held as long as the store is open
+            self._lock_file = open(open_lock(Path(f"{path}.lock")), "w")  # noqa: SIM115 - held as long as the store is open
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
