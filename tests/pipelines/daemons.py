@@ -36,7 +36,7 @@ import time
 from pypelinin import Worker
 from store import note
 
-__all__ = ["A", "B", "C", "D", "Bad", "Once", "Slow", "Wait", "Dies", "Exits", "Stuck", "Leaves", "World", "Spoils"]
+__all__ = ["A", "B", "C", "D", "Bad", "Once", "Slow", "Wait", "Dies", "Exits", "Stuck", "Leaves", "Closes", "World", "Spoils"]
 
 
 class A(Worker):
@@ -97,6 +97,14 @@ class Leaves(Worker):
     def process(self, data):
         note("begin", "Leaves", data)
         os._exit(data["data"]["code"])
+
+
+class Closes(Worker):
+    """Ends well, but leaves a process that can no longer send its result."""
+
+    def process(self, data):
+        note("begin", "Closes", data)
+        os.closerange(3, 1000)
 
 
 class World(Worker):

@@ -102,14 +102,17 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbours_do_not(cluster: C
     with cluster.manager() as manager:
         dies = Pipeline({Job("Dies", retries=1): None})
         leaves = [Pipeline({Job("Leaves", {"code": code}, retries=1): None}) for code in (0, 1)]
+        closes = Pipeline({Job("Closes", retries=1): None})
         others = [Pipeline({Job("A"): Job("B")}) for _ in range(50)]
-        manager.start_all([*others[:25], dies, *leaves, *others[25:]])
+        manager.start_all([*others[:25], dies, closes, *leaves, *others[25:]])
         assert manager.wait(60), cluster.logs()
-        assert manager.failed_pipelines == 3
+        assert manager.failed_pipelines == 4
     assert dies.error is not None
     assert dies.error["error"] == "its process was killed by signal 9 (SIGKILL)"
     assert [(one.error or {})["error"] for one in leaves] == ["its process exited with code 0", "its process exited with code 1"]
-    assert len(cluster.runs("begin", "Dies")) == 2
+    assert closes.error is not None
+    assert closes.error["error"].startswith("its process exited with code "), "0 or 1, whichever of its threads notices first"
+    assert len(cluster.runs("begin", "Dies")) == len(cluster.runs("begin", "Closes")) == 2
     assert len(cluster.runs("begin", "Leaves")) == 4
     for how in ("was killed by signal 9", "exited with code 0", "exited with code 1"):
         assert how in broker.said

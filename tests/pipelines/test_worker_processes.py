@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fission.pipelines import Job, Pipeline
+from fission.pipelines.slots import Slots
+from fission.protocol.messages.pipelines.router_to_worker import JobOrder
 from tests.pipelines.daemons import Cluster
 from tests.waiting import eventually, is_running
 
@@ -97,6 +100,38 @@ print([name for name in before if spoiled[name] != before[name]], describe() == 
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "['folder', 'environment', 'handlers', 'timers'] True\n"
+
+
+def test_a_slot_knows_what_ran_last_until_it_is_cleared() -> None:
+    slots = Slots(2)
+    slots.begin(1, JobOrder("p-0", "A", None, 5.0, 3))
+    running = slots.current(1)
+    assert running is not None
+    assert (running.job, running.attempt, slots.last(1)) == ("p-0", 3, running)
+    slots.end(1)
+    assert slots.current(1) is None
+    assert slots.last(1) == replace(running, since=0.0)
+    assert slots.last(0) is None
+    slots.clear(1)
+    assert slots.last(1) is None
+    slots.close()
+
+
+GUARDED = """
+import os
+from fission.pipelines.process_state import DescriptorGuard
+guard = DescriptorGuard()
+print(guard.intact())
+os.closerange(3, 100)
+print(guard.intact())
+files = [open(os.__file__) for _ in range(20)]  # one of them gets its number
+print(guard.intact())
+"""
+
+
+def test_closed_descriptors_are_noticed() -> None:
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["True", "False", "False"]
 
 
 LEFT_BEHIND = """

@@ -159,7 +159,8 @@ class Broker:
                 self.kill_cancelled(body)
             now = time.monotonic()
             for death in self.processes.deaths(now):
-                self._report(client, death, dead=True)
+                if self._report(client, death, dead=True) and death.ended and death.job is not None:
+                    self.logger.error("Job %s (%s): %s", death.job.job, death.job.worker, death.error)
             self._check_timeouts(client, now)
             if self._there and self._known_addresses != set(self.processes.addresses()):
                 next_pulse = now  # a process has started or died: the Router must know whose it is

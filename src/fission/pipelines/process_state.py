@@ -16,6 +16,21 @@ LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startsw
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
+class DescriptorGuard:
+    """Notices whether a job has closed descriptors that are not its own, as `os.closerange` does."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = os.fstat(self._descriptor)
+
+    def intact(self) -> bool:
+        """Return whether this object's own descriptor is still open."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._identity)
+        except OSError:
+            return False
+
+
 class ProcessState:
     """Working folder, environment, umask, signals, timers, limits and Python's own state of this
     process, when the object was created.
@@ -24,6 +39,7 @@ class ProcessState:
     """
 
     def __init__(self) -> None:
+        self._guard = DescriptorGuard()
         self._folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._environment = dict(os.environ)
         self._umask = os.umask(0)
@@ -35,7 +51,11 @@ class ProcessState:
         self._tracers = (sys.gettrace(), sys.getprofile())
 
     def restore(self) -> None:
-        """Restore the state; what cannot be restored stays."""
+        """Restore the state; what cannot be restored stays.
+
+        Raises:
+            OSError: the job has closed descriptors that are not its own.
+        """
         for timer in TIMERS:
             signal.setitimer(timer, 0.0)
         for number, handler in self._handlers.items():
@@ -44,6 +64,8 @@ class ProcessState:
                     signal.signal(number, handler)
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        if not self._guard.intact():
+            raise OSError("the job has closed descriptors of its process; its result cannot be sent")
         with contextlib.suppress(OSError):
             os.fchdir(self._folder)
         os.umask(self._umask)

@@ -25,7 +25,7 @@ SIZE = 32 * 1024
 ADDRESS = 256
 #: The byte before the address: whether the process ends because it has lost the Router.
 LEFT = 1
-#: Counter before, counter after, monotonic seconds, length of the text in bytes.
+#: Counter before, counter after, monotonic seconds of the start (0: the job has ended), length of the text in bytes.
 HEAD = struct.Struct("<QQdI")
 
 
@@ -75,10 +75,10 @@ class Slots:
         HEAD.pack_into(self._memory, at, counter, counter, time.monotonic(), len(data))
 
     def end(self, slot: int) -> None:
-        """Note that the process of this slot runs nothing."""
+        """Note that the job of this slot's process has ended."""
         at = slot * SIZE
-        counter = HEAD.unpack_from(self._memory, at)[0] + 1
-        HEAD.pack_into(self._memory, at, counter, counter, 0.0, 0)
+        counter, _, _, length = HEAD.unpack_from(self._memory, at)
+        HEAD.pack_into(self._memory, at, counter + 1, counter + 1, 0.0, length)
 
     def set_lost_router(self, slot: int) -> None:
         """Note that the process of this slot ends because it has lost the Router, not because of
@@ -95,8 +95,21 @@ class Slots:
 
     # called by the Broker
 
+    def clear(self, slot: int) -> None:
+        """Note that the process of this slot has run nothing."""
+        at = slot * SIZE
+        counter = HEAD.unpack_from(self._memory, at)[0] + 1
+        HEAD.pack_into(self._memory, at, counter, counter, 0.0, 0)
+
     def current(self, slot: int) -> CurrentJob | None:
         """Return what the process of this slot runs; None: nothing, or it is just changing."""
+        job = self.last(slot)
+        return job if job is not None and job.since else None
+
+    def last(self, slot: int) -> CurrentJob | None:
+        """Return what the process of this slot runs or has run last (``since`` is 0); None: nothing,
+        or it is just changing.
+        """
         at = slot * SIZE
         before, after, since, length = HEAD.unpack_from(self._memory, at)
         if before != after or not length:

@@ -23,6 +23,7 @@ from fission.pipelines.daemon import tls_of
 from fission.pipelines.errors import DaemonError
 from fission.pipelines.jobs import JobRunner, new_store
 from fission.pipelines.main_thread import MainThread
+from fission.pipelines.process_state import DescriptorGuard
 from fission.pipelines.slots import CurrentJob, Slots
 from fission.pipelines.store_host import SharedStore, StoreListener, host
 from fission.pipelines.store_secrets import scrubber
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Seconds before a process that has died is started again, by number of deaths in a row. Arbitrary.
 BACK_OFF_S = (0.0, 0.0, 0.1, 0.5, 2.0)
+#: Seconds that the Router has for an answer that a process sent right before its death. Arbitrary; less than the Router waits for a report.
+DELIVERY_S = 0.5
 #: Seconds after which the death of a process counts as the first one again. Arbitrary.
 LIVED_S = 10.0
 
@@ -81,7 +84,8 @@ class WorkerDeath:
 
     Attributes:
         address: of the process.
-        job: the job that killed it; None: none.
+        job: the job that killed it, or that it ran last; None: none.
+        ended: whether that job had ended, so that its answer may have arrived.
         error: why, for people; empty: no job has killed it.
         name: of the process.
     """
@@ -90,6 +94,7 @@ class WorkerDeath:
     job: CurrentJob | None
     error: str
     name: str
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,7 @@ class WorkerProcesses:
         self._fork_server: ForkServerProcess | None = None
         self._router = self._broker = self._scheduler = ""
         self._arguments: UserJson = {}
+        self._later: list[tuple[float, WorkerDeath]] = []  # deaths after a job, with the time from which they are reported
 
     # the Broker's process
 
@@ -190,7 +196,7 @@ class WorkerProcesses:
         for slot, process in enumerate(self._workers):
             if not process.pid and now >= process.start_at:
                 self._slots.set_address(slot, "")
-                self._slots.end(slot)
+                self._slots.clear(slot)
                 process.pid, process.router, process.started = -1, self._router, now
                 process.killed = False
                 process.name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
@@ -208,7 +214,7 @@ class WorkerProcesses:
 
     def deaths(self, now: float) -> list[WorkerDeath]:
         """Take the fork server's reports; return the worker processes that have died since the last
-        call.
+        call, or `DELIVERY_S` ago if their job had ended.
 
         Raises:
             DaemonError: the fork server has died.
@@ -232,7 +238,12 @@ class WorkerProcesses:
                 process.count_death(now)
                 self._log.warning("A worker process cannot start: %s; trying again", report.cause)
             elif (death := self._worker_ended(slot, report, now)) is not None:
-                found.append(death)
+                if death.ended:
+                    self._later.append((now + DELIVERY_S, death))
+                else:
+                    found.append(death)
+        found += [death for due, death in self._later if due <= now]
+        self._later = [(due, death) for due, death in self._later if due > now]
         return found
 
     def _store_ended(self, report: ForkRefused | ChildEnded, now: float) -> None:
@@ -244,14 +255,14 @@ class WorkerProcesses:
             else:
                 self._log.error("The store's process %s %s; starting it again", report.process, how_ended(report.code))
         process.router, process.killed = self._router, False
-        self._slots.end(self._settings.number)
+        self._slots.clear(self._settings.number)
 
     def _worker_ended(self, slot: int, report: ChildEnded, now: float) -> WorkerDeath | None:
         process = self._workers[slot]
-        job, address = self._slots.current(slot), self._slots.address(slot)
+        job, address = self._slots.last(slot), self._slots.address(slot)
         process.count_death(now)
         lost_router = self._slots.has_lost_router(slot)
-        self._slots.end(slot)
+        self._slots.clear(slot)
         how = how_ended(report.code)
         if process.router != self._router:
             process.start_at = now
@@ -262,6 +273,9 @@ class WorkerProcesses:
         self._slots.set_address(slot, "")
         if job is None or lost_router:
             return WorkerDeath(address, None, "", process.name)
+        if not job.since:
+            # its answer may not have arrived: a job that ruins its process must not run forever
+            return WorkerDeath(address, job, f"its process {how} after it had run, before its result arrived", process.name, ended=True)
         if not process.killed:
             self._log.error("Worker process %s %s while it ran %s (%s)", report.process, how, job.worker, job.job)
         return WorkerDeath(address, job, f"its process {how}", process.name)
@@ -313,6 +327,12 @@ class WorkerProcesses:
         def make_store() -> Any:
             return new_store(settings.store_class, start.store) if listener is None else SharedStore(listener)
 
+        guard = DescriptorGuard()
+
+        def leaves() -> None:
+            if guard.intact():  # otherwise the job has closed the connection to the Router
+                self._slots.set_lost_router(slot)
+
         runner = JobRunner(settings.workers, make_store, self._slots, slot, scrubber(start.store, settings.store_arguments))
         jobs = MainThread(runner)
         jobs.run_beside(
@@ -324,7 +344,7 @@ class WorkerProcesses:
                     settings.workers,
                     jobs,
                     lambda address: self._slots.set_address(slot, address),
-                    lambda: self._slots.set_lost_router(slot),
+                    leaves,
                     tags=settings.tags,
                     security=tls_of(settings.keys),
                 )
