@@ -180,6 +180,7 @@ def test_json_is_alone_on_standard_output(fission: CommandLine) -> None:
     assert summary["jobs"]["1"]["name"] == "Count 1"
     assert {job["outcome"] for job in summary["jobs"].values()} == {"finished"}
     assert summary["jobs"]["2"]["compute_blocks"] == 10
+    assert summary["jobs"]["2"]["blocks_per_s"] * summary["seconds"] > 10.01, "the time before the job's start does not count"
     assert summary["jobs"]["2"]["inputs"]["1"]["received"] == 10
     assert summary["jobs"]["1"]["outputs"]["1"] == {"sent": 10, "dropped": 0, "queue": 0, "blocked_s": 0.0, "replayed": 0, "lost": 0}
     assert printed(err, "Show 2") == [f"got {value}" for value in range(1, 11)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fission.client.reports.failure_reports import HOLD_S, MOST_HOLD_S, FailureReports, grouped
 from fission.client.reports.summary import JobSummary, Summary
 from fission.errors import JobFailed
@@ -69,3 +71,11 @@ def test_work_before_a_resume_does_not_count_for_rates() -> None:
     summary = Summary("net", 0, "finished", 10.0, jobs)
     assert "10/s" in summary.lines()[1]
     assert summary.to_json()["jobs"]["1"]["blocks_per_s"] == 10.0
+
+
+@pytest.mark.parametrize(("waited", "text", "rate"), [(0.0, ", 5/s", 5.0), (10.0, ", 10/s", 10.0), (16.0, "", 25.0), (20.0, "", 0.0)])
+def test_the_wait_for_nodes_does_not_count_for_rates(waited: float, text: str, rate: float) -> None:
+    jobs = {1: JobSummary("Src 1", "stopped", 0, {"compute_blocks": 100}, waited=waited)}
+    summary = Summary("net", 0, "time is over", 20.0, jobs)
+    assert summary.lines()[1].endswith(f"100 compute blocks{text}")
+    assert summary.to_json()["jobs"]["1"]["blocks_per_s"] == rate

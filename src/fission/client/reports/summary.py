@@ -27,6 +27,8 @@ class JobSummary:
         counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over
             all incarnations; see `fission.client.run.jobs.counters`.
         before: compute blocks done before this client resumed the run; rates leave them out.
+        waited: seconds of the run before the job's first start, with nodes missing for example; rates
+            leave them out.
     """
 
     name: str
@@ -34,6 +36,16 @@ class JobSummary:
     restarts: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
     before: int = 0
+    waited: float = 0.0
+
+    def rate(self, seconds: float) -> float:
+        """Return the compute blocks per second since the job's start.
+
+        Args:
+            seconds: duration of the run.
+        """
+        done = self.counts.get("compute_blocks", 0) - self.before
+        return max(0, done) / (seconds - self.waited) if seconds > self.waited else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +95,7 @@ class Summary:
                     "name": job.name,
                     "outcome": job.outcome,
                     "restarts": job.restarts,
-                    "blocks_per_s": round(max(0, job.counts.get("compute_blocks", 0) - job.before) / self.seconds, 3)
-                    if self.seconds > 0
-                    else 0.0,
+                    "blocks_per_s": round(job.rate(self.seconds), 3),
                     **job.counts,
                 }
                 for number, job in self.jobs.items()
@@ -105,9 +115,8 @@ def _blocks(job: JobSummary, seconds: float) -> str:
     parts = []
     if counts:
         parts.append(counted(counts["compute_blocks"], "compute block"))
-        done = counts["compute_blocks"] - job.before
-        if done and seconds >= RATE_AFTER_S:
-            parts.append(f"{done / seconds:.3g}/s")
+        if (rate := job.rate(seconds)) and seconds - job.waited >= RATE_AFTER_S:
+            parts.append(f"{rate:.3g}/s")
     for word in ("lost", "dropped", "dummies", "unmatched", "replayed"):
         number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
         if number:

@@ -126,7 +126,7 @@ class Coordinator:
             on_failover: called with each failover when it is over.
         """
         self._on_failover = on_failover
-        self._clock = clock
+        self._clock, self._began = clock, clock()
         self.engine = engine
         self.observer = observer
         self._addresses = addresses
@@ -446,6 +446,7 @@ class Coordinator:
         self.on_launch(order.job)
         name = self._names[order.job]
         if order.incarnation == 1:
+            self.jobs[order.job].waited = self._clock() - self._began
             self.observer.job_started(name, order.job)
         self.observer.job_placed(name, order.job, order.node)
 

@@ -98,6 +98,8 @@ def test_hints_fit_the_reason(names: dict[str, str]) -> None:
     nodes = [BaseNode(f"127.0.0.{number}", f"n{number}") for number in range(1, 5)]
     arrivals = Arrivals(ConfiguredNodes([*nodes, BaseNode("cam5.local", "n5"), BaseNode("192.0.2.1", "n6")]), "/home/pi/.fission/keys")
     assert arrivals.absence("n1") == "node n1 does not answer; restart its service: sudo service fission restart"
+    bare = Arrivals(ConfiguredNodes(nodes), "")
+    assert bare.absence("n1").endswith("restart its service: sudo service fission restart; without SECURITY it must run with --insecure")
     assert arrivals.absence("n5") == (
         "node n5 is not there: its host name cam5.local is not known on this machine; "
         "enter it in /etc/hosts, or write its address into NODES"
