@@ -73,6 +73,6 @@ class Arrivals:
                 return f"node {node} is still starting; it takes part as soon as it is ready" if state is ArrivalState.CONNECTED else ""
         if reason := self._directory.absence(node):
             return f"node {node} is not there: {reason}"
-        # a service that expects keys is silent here as well: its connection is no message of Dask
+        # a service that expects keys is silent here as well: its connection says nothing that Dask understands
         insecure = "" if self._keys else "; without SECURITY it must run with --insecure"
         return f"node {node} does not answer; restart its service: sudo service fission restart{insecure}"
