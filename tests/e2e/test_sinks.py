@@ -205,7 +205,7 @@ def test_own_sinks_know_where_they_are_or_are_warned_about(fission: CommandLine)
     warnings = [text for kind, text in ran.console if kind == "warning" and "restarted with" in text]
     assert len(warnings) == 1, ran
     assert warnings[0].startswith("Prints 2: restarted with compute block ")
-    assert "FileSinkJob" in warnings[0]
+    assert "a file that it opens with mode 'w' is emptied. Derive it from FileSinkJob" in warnings[0]
     assert "docs/sinks.md" in warnings[0]
     begins = [int(line.split()[-1]) for line in ran.printed(4) if line.startswith("begins")]
     assert begins[0] == 1

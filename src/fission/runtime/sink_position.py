@@ -186,8 +186,9 @@ def repetition_warning(job: PythonJob, first: int) -> str:
     if any(name in names for names in _names_in(type(job)) for name in _NAMES):
         return ""
     return (
-        f"restarted with compute block {first}: it may get blocks again that it has processed. Derive it from FileSinkJob, or use "
-        "self.position or self.block_number to make repeated blocks harmless (docs/sinks.md)"
+        f"restarted with compute block {first}: it may get blocks again that it has processed, and a file that it opens with mode 'w' "
+        "is emptied. Derive it from FileSinkJob, or use self.position or self.block_number to make repeated blocks harmless "
+        "(docs/sinks.md)"
     )
 
 
