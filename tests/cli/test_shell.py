@@ -132,6 +132,19 @@ def test_completion_where_nothing_can_be_known(fission: CommandLine, tmp_path: P
     assert completed(fission, "bash", "fission net echo ") == []
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_a_config_prints_is_not_a_word(fission: CommandLine, shell: str) -> None:
+    files = network("", LISTED)
+    prints = "import os, sys\nprint('plain,from Python')\nsys.stderr.write('and from here')\nos.system('echo plain; echo from a program')\n"
+    fission.project({**files, "net/config.py": prints + files["net/config.py"]})
+    assert "101" in completed(fission, shell, "fission net echo 1")
+    words = ["fission", "net", "echo", "1"]
+    env = {"_FISSION_COMPLETE": f"{shell}_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": "1" if shell == "fish" else "3"}
+    done = fission.run(env=env, exit_code=0)
+    assert "from" not in done.stdout
+    assert done.stderr == ""
+
+
 def test_bash_really_completes(fission: CommandLine, tmp_path: Path) -> None:
     fission.project(network("", LISTED))
     script = fission.run("completion", "bash", exit_code=0).stdout

@@ -68,9 +68,11 @@ def _network(session: Any) -> Any:
     """Load the session's network; None if it cannot be loaded, because completion reports no
     errors.
     """
+    from fission.cli.loading import prints_dropped
     from fission.project.config import load_incomplete
 
     try:
-        return load_incomplete(session.root, session.network)[0].network
+        with prints_dropped():
+            return load_incomplete(session.root, session.network)[0].network
     except Exception:  # the user's config may raise anything
         return None

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -49,6 +49,16 @@ def prints_apart() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def prints_dropped() -> Iterator[None]:
+    """Drop what the user code in the with-block prints: a shell that completes a word takes it for words, or shows it in mid-line."""
+    with contextlib.ExitStack() as stack, open(os.devnull, "w") as nowhere:
+        stack.enter_context(_streams_kept())
+        for stream in (sys.stdout, sys.stderr):
+            stack.enter_context(_redirected(stream, nowhere))
+        yield
+
+
+@contextlib.contextmanager
 def _printed_to_stderr() -> Iterator[None]:
     """Redirect standard output to standard error, with ``--json``.
 
@@ -58,22 +68,37 @@ def _printed_to_stderr() -> Iterator[None]:
     if context is None or not context.params.get("as_json"):
         yield
         return
-    sys.stdout.flush()
+    with _redirected(sys.stdout, sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _redirected(stream: TextIO, target: TextIO) -> Iterator[None]:
+    """Redirect a standard stream, with its file descriptor."""
+    stream.flush()
     try:
-        descriptor = sys.stdout.fileno()
+        descriptor = stream.fileno()
         kept = os.dup(descriptor)
     except (OSError, ValueError):  # a stream without a descriptor: only Python's own prints can be redirected
-        with contextlib.redirect_stdout(sys.stderr):
+        redirect = contextlib.redirect_stdout if stream is sys.stdout else contextlib.redirect_stderr
+        with redirect(target):
             yield
         return
     try:
-        os.dup2(2, descriptor)
+        os.dup2(_descriptor(target), descriptor)
         yield
     finally:
         with contextlib.suppress(OSError):
-            sys.stdout.flush()
+            stream.flush()
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+def _descriptor(target: TextIO) -> int:
+    try:
+        return target.fileno()
+    except (OSError, ValueError):
+        return 2
 
 
 @contextlib.contextmanager
