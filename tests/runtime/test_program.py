@@ -53,6 +53,7 @@ def feed(kind: type[Intake], pipe: Pipe, sizes: list[int], per_batch: int, rng: 
         ends = [sum(sizes[: number + 1]) for number in range(len(sizes))]
         came, total = b"", sum(sizes)
         while len(came) < total:
+            assert select.select([read], [], [], 5)[0], f"{total - len(came)} bytes do not come"
             came += os.read(read, rng.randint(1, 70_000))
             whole = sum(end <= len(came) for end in ends)
             eventually(lambda whole=whole: intake.read_upto() == whole, 5, lambda whole=whole: f"{intake.read_upto()} of {whole}")
@@ -113,6 +114,7 @@ def drive(kind: type[Intake], batch: type[Blocks], pipe: Pipe, seed: int, patien
 
     def read_some(most: int) -> None:
         nonlocal came
+        assert select.select([read], [], [], patience_s)[0], f"{len(expected) - len(came)} bytes do not come"
         came += os.read(read, most)
         assert came == expected[: len(came)]
         whole = len(came) // size

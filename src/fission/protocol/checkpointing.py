@@ -18,9 +18,9 @@ from fission.protocol.messages.job_to_client import SaveSnapshot, SnapshotStable
 #: A state is small if so many of them fit into half a window. Arbitrary: then the states are at most an eighth of what flows.
 SMALL_STATES = 16
 #: Seconds from a snapshot to the next one that only CHECKPOINT asks for: the first for one without bytes, another second for so many
-#: bytes, and the most. A snapshot takes 1 ms of processors, and 1 MB of state 2 ms more: so these take a fifth of one processor. What is
-#: replayed after a failure is longer by that time.
-APART_S, APART_BYTES_PER_S, APART_MOST_S = 5e-3, 100e6, 20e-3
+#: bytes, and the most. A snapshot takes 1 ms of processors, and 1 MB of state 2 ms more: so these take a sixth of one processor at most.
+#: What is replayed after a failure is longer by that time.
+APART_S, APART_BYTES_PER_S, APART_MOST_S = 10e-3, 100e6, 20e-3
 #: Stands for the state of the job when `setup` has returned, in place of a snapshot.
 AS_MADE = b""
 

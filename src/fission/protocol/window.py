@@ -25,6 +25,9 @@ Item = TypeVar("Item")
 #: several times what a release takes from the sink back through a chain of jobs, and a window of
 #: small blocks stays near 1 MB.
 WINDOW_BLOCKS = 4096
+#: The same where jobs with CHECKPOINT hold inputs back until a snapshot is on the disk. Arbitrary: taken once in 10 ms, and on the
+#: disk 3 ms later, it must not stop 400,000 blocks/s, and half of the window asks for one. A window of small blocks stays near 4 MB.
+SNAPSHOT_WINDOW_BLOCKS = 4 * WINDOW_BLOCKS
 #: Maximum number of unreleased bytes on one link. Arbitrary: 32 blocks of 1 MB.
 WINDOW_BYTES = 32 << 20
 

@@ -13,7 +13,7 @@ from fission.ports import JobBundle, Wiring
 from fission.project.config import LoadedNetwork
 from fission.project.shipping import pickled
 from fission.protocol.supervision import JobPlan
-from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
+from fission.protocol.window import SNAPSHOT_WINDOW_BLOCKS, WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
 GUARD = ("fission.adapters.keys:load_keys", "fission.adapters.curve:Guard")
@@ -169,6 +169,7 @@ class Bundles:
         self._readers = readers(loaded.network)
         self._readers_by_pipe = readers_by_pipe(self._readers)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
+        self._window_blocks = _window_blocks(loaded.network)
 
     def bundle(
         self,
@@ -212,7 +213,7 @@ class Bundles:
             timed=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if pipe.id in self._timed),
             asks_times=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if pipe.id in self._asks_times),
             head_size=self._loaded.config.head_size,
-            window_blocks=WINDOW_BLOCKS,
+            window_blocks=self._window_blocks,
             window_bytes=WINDOW_BYTES,
             pickled_job=self._pickled[number],
             generation=generation,
@@ -327,6 +328,16 @@ def _parts(network: Network) -> dict[int, int]:
             parts[producer._fission_id] = parts[consumer._fission_id] = min(parts[producer._fission_id], parts[consumer._fission_id])
             changed = True
     return parts
+
+
+def _window_blocks(network: Network) -> int:
+    """Return the size of the network's windows in blocks.
+
+    All are of one size: a job that holds its inputs back until a snapshot is stored fills the windows
+    of all jobs before it.
+    """
+    keeps = any(getattr(job, "CHECKPOINT", None) is not None and job.inputs for job in network.jobs.values())
+    return SNAPSHOT_WINDOW_BLOCKS if keeps else WINDOW_BLOCKS
 
 
 def _max_queues(network: Network, job: BaseJob) -> dict[int, int]:
