@@ -121,6 +121,7 @@ def test_words_that_can_follow(fission: CommandLine, shell: str) -> None:
     assert "--nodes" in asked("fission net simulate --no")
     assert "101" in asked("fission net echo 1")
     assert "101" in asked("fission net record 1")
+    assert asked("fission help sim") == ["simulate"]
     assert "2" in asked("fission net replay x.rec --job ")
     assert set(asked("fission net graph --format ")) == {"mermaid", "dot", "html", "svg"}
     assert "simulate" in asked("fission net dance ")  # there is no such command, so one may follow

@@ -7,11 +7,16 @@ from fission.errors import UserError
 from fission.project.config import LoadedNetwork
 
 
-def warnings_of(loaded: LoadedNetwork) -> list[str]:
-    """Return everything that a user should know before the network starts, each in a sentence."""
+def warnings_of(loaded: LoadedNetwork, *, starts: bool = False) -> list[str]:
+    """Return everything that a user should know before the network starts, each in a sentence.
+
+    Args:
+        loaded: the network.
+        starts: whether it is about to start, so that `check_descriptors` reports what it refuses.
+    """
     warnings = list(loaded.network.warnings())
     jobs, limit = len(loaded.network.jobs), attainable()
-    if limit < comfortable(jobs):
+    if limit < comfortable(jobs) and not (starts and limit < needed(jobs)):
         warnings.append(f"{_limits(jobs, limit)}; raise the limit: ulimit -n {comfortable(jobs)}")
     return warnings
 

@@ -7,8 +7,12 @@ import click
 from fission.cli.table import COMMANDS, Session, example
 
 
+def _names(context: click.Context, parameter: click.Parameter, text: str) -> list[str]:
+    return [name for name in COMMANDS if name.startswith(text)]
+
+
 @click.command(name="help", epilog=example("fission help", "fission help simulate"))
-@click.argument("name", required=False, metavar="[COMMAND]")
+@click.argument("name", required=False, metavar="[COMMAND]", shell_complete=_names)
 @click.pass_obj
 def command(session: Session, name: str | None) -> int:
     """Show all commands, or the help of COMMAND; the same as COMMAND --help."""

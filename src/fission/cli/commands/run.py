@@ -66,7 +66,7 @@ def command(
 
     loaded = load_network(session)
     console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
-    for warning in warnings_of(loaded):
+    for warning in warnings_of(loaded, starts=True):
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt

@@ -80,7 +80,7 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, page: Page = no_page,
     from fission.project.foresight import warnings_of
 
     console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
-    for warning in warnings_of(loaded):
+    for warning in warnings_of(loaded, starts=True):
         console.warning(warning)
     if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
