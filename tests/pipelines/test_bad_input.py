@@ -31,6 +31,11 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
     return make
 
 
+def named(name: str) -> str:
+    """A module whose worker has this name."""
+    return f"__all__ = [{name!r}]\nglobals()[__all__[0]] = type('Some', (), {{'process': print}})"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -40,6 +45,9 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
         ("__all__ = ['A']", "names 'A', which must be a class with requires and process(data), but is None"),
         ("__all__ = ['A']\nclass A: pass", "names 'A', which must be a class with requires and process(data)"),
         ("__all__ = ['a']\ndef a(data): pass", "names 'a', which must be a class"),
+        ("__all__ = [3]", "must name classes, without spaces and of at most 200 characters, but names 3"),
+        (named("a b"), "without spaces and of at most 200 characters, but names 'a b'"),
+        (named("x" * 201), "of at most 200 characters, but names 'xxx"),
         ("import nothing_of_that_name", "cannot be imported: No module named 'nothing_of_that_name'"),
         ("x = 1\nraise ValueError('no')", ".py:2: ValueError('no')"),
         ("def f(:", "cannot be imported"),

@@ -24,7 +24,7 @@ from fission.pipelines.model import Worker
 from fission.posix.descendants import adopt_orphans, children_of
 from fission.posix.exit_status import how_ended
 from fission.project.names import did_you_mean
-from fission.protocol.pipeline_limits import is_name
+from fission.protocol.pipeline_limits import NAME_LENGTH, is_name
 
 #: Maximum size of a result in bytes, unless the worker sets another one. Arbitrary.
 MAX_OUTPUT = 16 * 1024 * 1024
@@ -207,8 +207,8 @@ def executable_worker(name: str, given: str | Sequence[str] | Mapping[str, Any])
             faults.append(f"{what} has no {setting!r}{did_you_mean(str(setting), _SETTINGS) or '; it has ' + ', '.join(sorted(_SETTINGS))}")
     command, requires = settings.get("command"), settings.get("requires", ())
     timeout, max_output = settings.get("timeout"), settings.get("max_output", MAX_OUTPUT)
-    if not is_name(name):
-        faults.append(f"an executable's name must be a worker's name without spaces, but is {name!r}")
+    if not is_name(name) or len(name) > NAME_LENGTH:
+        faults.append(f"an executable's name must be a worker's name without spaces, of at most {NAME_LENGTH} characters, but is {name!r}")
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command or ())
     except (TypeError, ValueError):

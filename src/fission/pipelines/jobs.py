@@ -12,9 +12,10 @@ from typing import Any
 from fission.pipelines.errors import DaemonError, StoreRaised
 from fission.pipelines.executables import executable_worker
 from fission.pipelines.slots import Slots
+from fission.project.names import shown
 from fission.protocol.messages.pipelines.router_to_worker import JobOrder
 from fission.protocol.messages.pipelines.wire import convert, decode_object
-from fission.protocol.pipeline_limits import DATA_DEPTH, deeper_than
+from fission.protocol.pipeline_limits import DATA_DEPTH, NAME_LENGTH, deeper_than, is_name
 from fission.protocol.pipeline_records import RESULT_LIMIT
 
 
@@ -43,6 +44,10 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
         )
     found = {}
     for worker_name in names:
+        if not is_name(worker_name) or len(worker_name) > NAME_LENGTH:
+            raise DaemonError(
+                f"{name}.__all__ must name classes, without spaces and of at most {NAME_LENGTH} characters, but names {shown(worker_name)}"
+            )
         worker = getattr(module, worker_name, None)
         if not isinstance(worker, type) or not callable(getattr(worker, "process", None)):
             raise DaemonError(
