@@ -56,9 +56,10 @@ CSVSinkJob;net.pipes.pipes.ReducePipe:105;;"{""path"": ""a, b.csv""}"
         AS_SEMICOLONS.split("\n", 1)[1],
         "# first, a comment\n;;;\n" + AS_SEMICOLONS,
         '"class";"inputs";"outputs";"options"\n' + AS_SEMICOLONS.split("\n", 1)[1],
+        "sep=;\n" + AS_SEMICOLONS,
         AS_SEMICOLONS.replace("; ", "~").replace(";", "\t").replace("~", "; "),
     ],
-    ids=["header", "no header", "comment", "quoted header", "tabs"],
+    ids=["header", "no header", "comment", "quoted header", "declared", "tabs"],
 )
 def test_semicolons_and_tabs_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
     python = loaded(tmp_path, IN_PYTHON)
@@ -69,6 +70,11 @@ def test_semicolons_and_tabs_as_spreadsheets_write_them(tmp_path: Path, text: st
 def test_made_jobs_know_their_line(tmp_path: Path) -> None:
     jobs = loaded(tmp_path, "JOBS = 'net/jobs.csv'\n", {"net/jobs.csv": AS_CSV}).network.jobs
     assert [job.created_at for job in jobs.values()] == [f"net/jobs.csv:{line}" for line in (4, 5, 6, 7)]
+
+
+def test_lines_are_counted_from_the_one_that_names_the_separator(tmp_path: Path) -> None:
+    jobs = loaded(tmp_path, "JOBS = 'net/jobs.csv'\n", {"net/jobs.csv": "sep=,\r\n" + AS_CSV}).network.jobs
+    assert [job.created_at for job in jobs.values()] == [f"net/jobs.csv:{line}" for line in (5, 6, 7, 8)]
 
 
 def test_a_path_in_the_networks_folder_and_jobs_beside_a_file(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Jobs and nodes from CSV files.
 
 Files are UTF-8, separated by commas, semicolons or tabs. The header line is optional if the columns
-have the order below; empty lines and lines that begin with # are ignored.
+have the order below; empty lines and lines that begin with # are ignored. A first line ``sep=;``
+names the separator.
 
 **Jobs**: ``class,inputs,outputs,options``. *class* is a predefined job (``CSVSinkJob``) or one of
 the user's with its module (``demo.jobs.jobs.SourceJob``). *inputs* and *outputs* are pipes,
@@ -38,6 +39,8 @@ from fission.project.making import Maker
 
 JOB_COLUMNS = ("class", "inputs", "outputs", "options")
 NODE_COLUMNS = ("name", "ip")
+#: The first line with which a file tells a spreadsheet its separator.
+_DECLARED = re.compile(r"sep=([,;\t])\r?\n", re.IGNORECASE)
 _FIRST_CELL = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^",;\t]*)\s*([,;\t])')
 
 
@@ -95,15 +98,18 @@ def _rows(path: Path, maker: Maker) -> Iterator[tuple[int, list[str]]]:
     text = maker.read(path)
     if text is None:
         return
-    separator = _separator(text)
+    declared = _DECLARED.match(text)
+    before = 0 if declared is None else 1
+    text = text if declared is None else text[declared.end() :]
+    separator = _separator(text) if declared is None else declared[1]
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=separator)
-    line = 1
+    line = before + 1
     try:
         for row in reader:
             cells = [cell.strip() for cell in row]
             if any(cells) and not cells[0].startswith("#"):
                 yield line, cells
-            line = reader.line_num + 1
+            line = before + reader.line_num + 1
     except csv.Error as error:
         rule = f"put a cell that contains {separator!r} or quotes into quotes, and write each quote in it twice"
         maker.fault(f"is not CSV: {error}; {rule}", maker.place(path, line))
