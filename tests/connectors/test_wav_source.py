@@ -143,10 +143,11 @@ def test_a_file_that_is_cut_off_is_sent_as_far_as_it_goes(capsys: pytest.Capture
         assert capsys.readouterr().err.partition(": ")[2] == f"'in.wav' is cut off: {text}; what is there is sent\n"
 
 
-def test_a_file_of_unknown_length_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000, 0x80000000], ids=["ffmpeg", "sox", "arecord"])
+def test_a_file_of_unknown_length_is_complete(capsys: pytest.CaptureFixture[str], length: int) -> None:
     soundfile.write("in.wav", noise[:, 0], RATE)
     data = Path("in.wav").read_bytes()
-    Path("in.wav").write_bytes(data[:4] + b"\xff" * 4 + data[8:40] + b"\xff" * 4 + data[44:])
+    Path("in.wav").write_bytes(data[:4] + b"\xff" * 4 + data[8:40] + length.to_bytes(4, "little") + data[44:])
     assert len(joined(blocks_of(source()))) == 9000
     assert capsys.readouterr().err == ""
 

@@ -10,8 +10,10 @@ from typing import Any
 from fission.connectors.audio.needs import needed
 from fission.errors import DefinitionError, error_text
 
-#: Sizes in the header of a file that was written to a pipe, where they are not known.
-_STREAMED = (0, 2**32 - 1)
+#: Size that stands in ds64 instead (EBU Tech 3306), and in the header of a file that was written to a pipe: it is not known.
+_UNKNOWN = 2**32 - 1
+#: Sizes that other programs write for it: SoX the third, arecord the fourth.
+_STREAMED = (0, _UNKNOWN, 0x7FFFF000, 2**31)
 #: How the files begin whose sizes are in chunks; the sizes of RIFX have the most significant byte first.
 _RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _LAST_PAGE_BYTES = 1 << 16  # an OGG page has at most 65,307 bytes
@@ -144,7 +146,7 @@ def _length_of_data(file: Any, kind: bytes) -> int | None:
         if name == b"ds64":
             long_size = struct.unpack("<QQ", file.read(16).ljust(16, b"\0"))[1]
         if name == b"data":
-            return long_size if kind in (b"RF64", b"BW64") and length == _STREAMED[1] else length
+            return long_size if kind in (b"RF64", b"BW64") and length == _UNKNOWN else length
         place += 8 + length + length % 2
 
 
