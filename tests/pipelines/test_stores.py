@@ -184,6 +184,30 @@ def test_a_document_is_whole_and_synced_or_as_before(tmp_path: Path) -> None:
     assert kinds.index("fsync") < kinds.index("rename"), "or the Router may know of a document that a power cut has emptied"
 
 
+def synced(folder: Path) -> list[tuple[str, str]]:
+    return [("open", str(folder)), ("fsync", str(folder))]
+
+
+def test_what_a_failed_save_has_left_is_synced_before_it_counts(tmp_path: Path) -> None:
+    """The file was renamed, but the disk did not confirm that; the same holds for a new folder."""
+    folder = tmp_path / "new/docs"
+    made = FailNth(0, 0, times=0)
+    with interpose(made):
+        store = FileStore(folder)
+    assert made.seen == [("mkdir", str(folder.parent)), *synced(tmp_path), ("mkdir", str(folder)), *synced(folder.parent)]
+    saved = FailNth(0, 0, times=0)
+    with interpose(saved):
+        store.save(info("A", [], "p-0", worker_result={"a": 1}))
+    assert saved.seen[-1] == ("fsync", str(folder))
+    with interpose(FailNth(len(saved.seen), errno.EIO)), pytest.raises(OSError, match="Input/output error"):
+        store.save(info("B", [], "p-1", worker_result={"b": 2}))
+    assert store.values("d/1") == {"a": 1, "b": 2}
+    again = FailNth(0, 0, times=0)
+    with interpose(again):
+        store.save(info("B", [], "p-1", worker_result={"b": 2}))
+    assert again.seen == synced(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"values": {}', "[]", '{"values": 3, "jobs": []}'])
 def test_a_damaged_document_is_named(tmp_path: Path, text: str) -> None:
     store = FileStore(tmp_path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from fission.durable import write_whole
+from fission.durable import make_folder, sync_folder, write_whole
 from fission.posix.lock_files import open_lock
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class FileStore:
             OSError: it cannot be created.
         """
         self._folder = Path(folder).absolute()  # whatever a job makes the current folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
 
     def retrieve(self, info: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values that the worker requires.
@@ -93,6 +93,7 @@ class FileStore:
         with self._locked(path):
             content = self._read(path)
             if info["job id"] in content["jobs"]:
+                sync_folder(self._folder)  # an earlier call may have failed after it had renamed the file
                 return
             content["values"].update(result)
             content["jobs"].append(info["job id"])
