@@ -290,6 +290,7 @@ def test_a_store_that_cannot_be_constructed(cluster: Cluster) -> None:
     assert (
         "cannot be constructed: ConnectionError('no database there'); the arguments come from the Router's config['store']" in broker.said
     )
+    assert ", and secret ones from this Broker (--store-secret)" in broker.said
 
 
 def test_managers_that_missed_the_broadcast_learn_the_ends(cluster: Cluster) -> None:

@@ -130,7 +130,8 @@ def new_store(store_class: Callable[..., Any], arguments: Mapping[str, Any]) -> 
     except Exception as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise DaemonError(
-            f"the store {shown}({given}) cannot be constructed: {error!r}; the arguments come from the Router's config['store']"
+            f"the store {shown}({given}) cannot be constructed: {error!r}; the arguments come from the Router's config['store'], and "
+            "secret ones from this Broker (--store-secret)"
         ) from error
 
 
