@@ -189,6 +189,14 @@ def test_no_router(fission: CommandLine, folder: Path, words: list[str]) -> None
     [
         (["upp"], "there is no command 'upp'; did you mean 'up'?"),
         (["router", "--api", "localhost"], "--api must be like tcp://HOST:PORT, but is 'localhost'"),
+        (
+            ["router", "--store-arg", "a=1", "--store-arg", 'b={"c": 1, "c": 2}', "--store-arg", "a=2"],
+            "--store-arg b: the key 'c' appears twice; remove one\n--store-arg a is given twice; remove one\n",
+        ),
+        (
+            ["broker", "--store", "s.S", *("--executable", "A=cat") * 2, "--executable", 'B={"command": "cat", "command": "tac"}'],
+            "--executable B: the key 'command' appears twice; remove one\n--executable A is given twice; remove one\n",
+        ),
         (["router", "--store-arg", "x"], "--store-arg must be NAME=VALUE, but is 'x'"),
         (["broker", "--workers", "nothing", "--store", "store.Store"], "there is no module 'nothing' with workers"),
         (["broker", "--workers", "workers", "--store", "store.Stor"], "store has no class 'Stor'; it has Store"),

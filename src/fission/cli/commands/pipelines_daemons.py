@@ -192,21 +192,24 @@ def _refuse_faults(options: Any) -> None:
             faults.extend(str(error).splitlines())
             return None
 
-    def each(function: Callable[[str], tuple[str, Any]], texts: Iterable[str]) -> dict[str, Any]:
-        return dict(pair for text in texts if (pair := check(function, text)) is not None)
+    def each(option: str, function: Callable[[str], tuple[str, Any]], texts: Iterable[str]) -> dict[str, Any]:
+        pairs = [pair for text in texts if (pair := check(function, text)) is not None]
+        names = [name for name, _ in pairs]
+        faults.extend(f"{option} {name} is given twice; remove one" for name in dict.fromkeys(names) if names.count(name) > 1)
+        return dict(pairs)
 
     check(_host_port, options["api"], "--api")
     check(_host_port, options["broadcast"], "--broadcast")
     check(read_keys, options["keys"])
-    store = each(_argument, options.get("store_args", ()))
+    store = each("--store-arg", _argument, options.get("store_args", ()))
     if "interval" in options:
         check(checked_config, {"store": store, "monitoring interval": options["interval"]})
     if "workers" in options:
-        executables = each(_executable, options["executables"])
+        executables = each("--executable", _executable, options["executables"])
         if options["workers"] or executables or not options["executables"]:
             check(load_all_workers, list(options["workers"]), executables)
         check(checked_tags, options["tags"])
-        each(read_secret, options["store_secrets"])
+        each("--store-secret", read_secret, options["store_secrets"])
         if options["store"] is None:
             faults.append("--store must be given: --store MODULE.CLASS")
         else:
@@ -300,9 +303,11 @@ def _argument(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise UserError(f"--store-arg must be NAME=VALUE, but is {text.partition('=')[0]!r}")
     try:
-        return name, json.loads(value)
+        found = json.loads(value)
     except ValueError:
         return name, value
+    _refuse_duplicates(f"--store-arg {name}", value)
+    return name, found
 
 
 def _executable(text: str) -> tuple[str, Any]:
@@ -312,9 +317,19 @@ def _executable(text: str) -> tuple[str, Any]:
     if not value.lstrip().startswith("{"):
         return name, value
     try:
-        return name, json.loads(value)
+        found = json.loads(value)
     except ValueError as error:
         raise UserError(f"--executable {name} must be NAME=COMMAND or NAME=JSON, but is not valid JSON: {error}") from None
+    _refuse_duplicates(f"--executable {name}", value)
+    return name, found
+
+
+def _refuse_duplicates(what: str, text: str) -> None:
+    """Raise UserError if an object of a JSON text has a key twice, of which one would be ignored."""
+    from fission.pipelines.duplicate_keys import json_duplicates
+
+    for key, _, _ in json_duplicates(text):
+        raise UserError(f"{what}: the key {key!r} appears twice; remove one")
 
 
 def _here() -> None:
