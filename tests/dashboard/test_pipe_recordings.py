@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import queue
 import shutil
 import subprocess
@@ -198,6 +199,18 @@ def test_a_killed_server_leaves_no_lock(net: Network, folder: Path, recordings: 
             recordings.start(1, "anna")
         server.kill()
     assert recordings.start(1, "anna").running
+    recordings.stop(1, "anna")
+    assert list(folder.glob(".pipe*")) == [], "neither its own lock nor that of the killed one is left"
+
+
+def test_a_lock_on_a_finished_recording_does_not_prevent_the_next(folder: Path, recordings: PipeRecordings) -> None:
+    state = recordings.start(1, "anna")
+    (lock,) = folder.glob(".pipe*")
+    assert lock.stat().st_mode & 0o077 == 0
+    recordings.stop(1, "anna")
+    with open(state.file, "rb") as readable:
+        fcntl.flock(readable, fcntl.LOCK_EX)
+        assert recordings.start(1, "anna").running
 
 
 def test_a_folder_that_vanishes_ends_it(net: Network, folder: Path, recordings: PipeRecordings) -> None:

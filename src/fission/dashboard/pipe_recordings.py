@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shutil
 import threading
 import time
@@ -205,7 +204,7 @@ class _Recording:
             with self._watch:
                 why = self._record_and_close()
         finally:
-            os.close(self._lock)
+            recording_lock.release(Path(self.state.file), self._lock)
             self._count()
             self.state.reason = why
             self.state.running = False  # last: who waits for it reads the rest
