@@ -451,6 +451,26 @@ def test_the_clock_keeps_its_pace_and_skips_missed_ticks(monkeypatch: pytest.Mon
     assert now == [102.5]
 
 
+def test_a_clock_may_have_a_very_long_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system cannot sleep for thousands of years at once."""
+
+    class Enough(Exception):
+        pass
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise Enough
+
+    slept: list[float] = []
+    monkeypatch.setattr(predefined, "time", SimpleNamespace(monotonic=lambda: 100.0, sleep=sleep))
+    ticks = ClockJob(clock_interval=1e300, outputs=pipes(1)).run()
+    assert next(ticks) == 1
+    with pytest.raises(Enough):
+        next(ticks)
+    assert max(slept) <= 1e6
+
+
 def test_clock_has_the_documented_interval() -> None:
     assert ClockJob().clock_interval == 0.04
 

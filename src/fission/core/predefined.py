@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from fission.core.base_pipe import BasePipe
 
 
+#: Longest sleep at once in seconds. Arbitrary: a day, far below what the system's clock can count.
+LONGEST_SLEEP_S = 86400.0
+
+
 class ClockJob(PythonJob):
     """A source that sends the number 1 at regular intervals, to keep several jobs in step.
 
@@ -48,7 +52,9 @@ class ClockJob(PythonJob):
             due += self.clock_interval
             wait = due - time.monotonic()
             if wait > 0:
-                time.sleep(wait)
+                while wait > 0:
+                    time.sleep(min(wait, LONGEST_SLEEP_S))
+                    wait = due - time.monotonic()
             else:
                 due += -wait // self.clock_interval * self.clock_interval
 
