@@ -42,7 +42,7 @@ def failure_text(error: BaseException) -> str:
         cause = error.__cause__
         return f"{error}\n{user_traceback(cause)}" if cause is not None and _has_user_frames(cause) else str(error)
     if isinstance(error, SystemExit):
-        return f"{user_traceback(error)}\nA job ends by finish(), not by exit(): what it owes to the jobs behind it would be lost."
+        return f"{user_traceback(error)}\nA job ends by finish(), not by exit(): what it owes to the jobs after it would be lost."
     return user_traceback(error)
 
 
