@@ -31,7 +31,7 @@ from fission.protocol.messages.client_to_job import (
 )
 from fission.protocol.messages.job_to_client import JobMeasured, OutputMeasures, TapCopies
 from fission.runtime.endpoint_shell import make_shell
-from fission.runtime.watch import GATHER_BYTES, MEASURED_S, SAMPLE_S, JobWatch
+from fission.runtime.watch import GATHER_BYTES, MEASURED_S, SAMPLE_S, JobWatch, ReadyTimes
 
 
 class Alone:
@@ -282,3 +282,14 @@ def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
 def test_commands_that_do_not_fit_the_job_change_nothing(alone: Alone, message: ClientToJob) -> None:
     alone.command(message)
     assert not alone.watched
+
+
+def test_the_time_for_which_an_ended_child_was_ready_stays_in_the_sum() -> None:
+    times = ReadyTimes()
+
+    assert times.add({1: 1.0, 7: 2.0}) == 3.0
+    assert times.add({1: 1.5, 7: 2.5}) == 4.0
+    assert times.add({1: 1.5, 8: 0.5}) == 4.5, "7 has ended, 8 is new"
+    assert times.add({1: 1.5}) == 4.5
+    assert times.add({1: 1.5, 8: 0.25}) == 4.75, "another process has the number of the ended one"
+    assert times.add({1: 1.5, 8: 0.125}) == 4.875, "and yet another"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -184,6 +184,7 @@ class JobWatch:
         self._activity = Activity(perf_counter(), program=program)
         self._host_waited_s = self._starved_s = 0.0
         self._cpu_s = 0.0
+        self._ready = ReadyTimes()
         shell.commands.update(
             {
                 OpenTap: self._open_tap,
@@ -312,7 +313,8 @@ class JobWatch:
         import psutil  # imported only when there is a viewer
 
         self._process = self._process or psutil.Process()
-        seconds, ready_s, memory = 0.0, 0.0, 0
+        seconds, memory = 0.0, 0
+        ready: dict[int, float] = {}
         for process in (self._process, *self._process.children(recursive=True)):
             try:
                 times = process.cpu_times()
@@ -321,14 +323,34 @@ class JobWatch:
                 continue
             # with what its ended children have used: the sum must not fall when one ends
             seconds += times.user + times.system + times.children_user + times.children_system
-            ready_s += _ready_s(process.pid)
+            ready[process.pid] = _ready_s(process.pid)
         self._cpu_s = max(self._cpu_s, seconds)  # not every platform knows them
-        return self._cpu_s, ready_s, memory
+        return self._cpu_s, self._ready.add(ready), memory
 
     def _stop_meters(self) -> None:
         for pipe, meter in self._meters.items():
             self._shell.unwatch(pipe, meter.saw)
         self._meters = {}
+
+
+class ReadyTimes:
+    """The seconds in which processes waited for a processor; those of ended ones stay in the sum."""
+
+    def __init__(self) -> None:
+        self._total_s = 0.0
+        self._last: Mapping[int, float] = {}
+
+    def add(self, ready: Mapping[int, float]) -> float:
+        """Return the sum of all processes so far.
+
+        Args:
+            ready: seconds since its start of each process that lives, by process id.
+        """
+        for process, seconds in ready.items():
+            before = self._last.get(process, 0.0)
+            self._total_s += seconds - before if seconds >= before else seconds  # less: another process has got the number
+        self._last = ready
+        return self._total_s
 
 
 def _current_wait(since: float, now: float) -> float:
