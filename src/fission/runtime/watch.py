@@ -344,7 +344,7 @@ class ReadyTimes:
         """Return the sum of all processes so far.
 
         Args:
-            ready: seconds since its start of each process that lives, by process id.
+            ready: seconds since its start of each process that exists, by process id.
         """
         for process, seconds in ready.items():
             before = self._last.get(process, 0.0)
