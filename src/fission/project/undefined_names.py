@@ -29,8 +29,8 @@ def advice(error: NameError) -> str:
         error: the exception, with its traceback.
 
     Returns:
-        Text to be appended to a message; empty if there is no advice. All names of FISSION that the
-        module uses and does not have are in it, so that one correction suffices.
+        Text to append to a message, empty without advice. It has all names of FISSION that the
+        module uses without importing them, so that one correction suffices.
     """
     trace = error.__traceback__
     if isinstance(error, UnboundLocalError) or trace is None or not error.name:

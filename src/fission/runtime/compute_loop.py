@@ -128,7 +128,7 @@ class ComputeLoop:
     def _send(self, result: Any, heads: list[int] | None) -> None:
         if result is None:
             if self._job.finished:
-                return  # `finish` was called, perhaps as `return self.finish()`: there is no last block
+                return  # `finish` was called, perhaps as `return self.finish()`: the job ends after its last result
             self._over = report.ENDED
             log.warning("%s returned None and has outputs: it ends here, and the jobs after it are not notified", self._job._fission_name)
             return

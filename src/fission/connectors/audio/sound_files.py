@@ -134,7 +134,10 @@ def _missing_of_wav(file: Any, size: int, kind: bytes) -> str:
 
 
 def _length_of_data(file: Any, kind: bytes) -> int | None:
-    """Return the number of bytes of samples by the header, and leave the file at the first of them; None: there is no such header."""
+    """Return how many bytes of samples the header announces, None without a data chunk.
+
+    Afterwards, the file's position is that of the first sample.
+    """
     order = ">" if kind == b"RIFX" else "<"
     place, long_size = 12, 0
     while True:
